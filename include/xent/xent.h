@@ -1,0 +1,363 @@
+/* xent: SIMD kernels for classification losses behind a runtime dispatcher.
+ *
+ * This header is the whole contract. Plain C11, also C++11.
+ *
+ * Conventions, for every function unless it says otherwise:
+ *
+ * Tensors. A tensor is described as DLPack and NumPy describe one (xent_tensor
+ *   below). Shapes and strides count elements, never bytes. Inputs may have any
+ *   strides, zero (broadcast) and negative ones included; an output may not have
+ *   two elements at one address.
+ * Aliasing. An output may be exactly an input (same address, same strides, same
+ *   element type: the gradient over the logits, softmax over its input). Any other
+ *   overlap of an output with another tensor is XENT_ERROR_OVERLAP.
+ * Errors. Everything is checked before anything is written, and a call that
+ *   fails has written nothing but the error; the one exception is named at
+ *   xent_bce. The library prints nothing, allocates nothing, starts no thread,
+ *   and leaves errno and the floating-point environment alone.
+ * One answer. A row gives the same bits on every tier with a fused multiply-add
+ *   (scalar, avx2, avx512, neon), in any layout, at any alignment, in any batch,
+ *   at any place in it; a NaN is a NaN, whatever its bits. The sse2 tier has no
+ *   fused multiply-add and has one answer of its own, within the same bounds.
+ *   The promise holds within a release.
+ * Subnormals. Results below the smallest normal number are kept, as IEEE 754 has
+ *   them, on every tier. A host that has set FTZ or DAZ gets zeros there instead,
+ *   and the same bits everywhere else. Other rounding modes than to nearest void
+ *   the error bounds and the one answer.
+ * Thread safety. Every function may be called from any thread at any time, the
+ *   first call included; a call reads its arguments and writes its outputs, and
+ *   nothing else.
+ * ulp. Bounds are in units in the last place of the exact result, against the
+ *   exact value of the formula at the given inputs.
+ */
+#ifndef XENT_XENT_H
+#define XENT_XENT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define XENT_VERSION_MAJOR 0
+#define XENT_VERSION_MINOR 1
+#define XENT_VERSION_PATCH 0
+
+#if defined(__GNUC__)
+#define XENT_API __attribute__((visibility("default")))
+#else
+#define XENT_API
+#endif
+
+/* ---- Status and errors ------------------------------------------------- */
+
+typedef enum xent_status {
+    XENT_OK = 0,
+    XENT_ERROR_NULL,        /* a required pointer is NULL */
+    XENT_ERROR_STRUCT_SIZE, /* a struct's size member is not one this library knows */
+    XENT_ERROR_DTYPE,       /* an element type that the argument can't have */
+    XENT_ERROR_SHAPE,       /* shapes that don't fit together, or negative */
+    XENT_ERROR_STRIDES,     /* strides that make an output overlap itself */
+    XENT_ERROR_OVERLAP,     /* an output that overlaps another tensor */
+    XENT_ERROR_OVERFLOW,    /* a size, or an address, that does not fit */
+    XENT_ERROR_AXIS,        /* an axis the tensor does not have */
+    XENT_ERROR_REDUCTION,   /* not a member of xent_reduction */
+    XENT_ERROR_TARGET,      /* a class index outside [0, C) that is not ignore_index */
+    XENT_ERROR_PROBABILITY, /* a probability outside [0, 1], or NaN */
+    XENT_ERROR_VALUE,       /* an option outside its range */
+    XENT_ERROR_TIER         /* a tier that this CPU or this build does not have */
+} xent_status;
+
+/* What went wrong, for a caller who passes one; untouched by a call that succeeds. */
+typedef struct xent_error {
+    xent_status status;
+    const char *argument; /* the argument's name, a string of the library's */
+    int64_t row;          /* row (class index) or element (probability), counted in C
+                             order over the tensor's shape without the class axis; else -1 */
+    double value;         /* the value found there, or 0 */
+    char message[232];    /* one English sentence, with the row and the value */
+} xent_error;
+
+/* A short English text for a status; never NULL, also for an unknown status. */
+XENT_API const char *xent_status_string(xent_status status);
+
+/* ---- Tensors ------------------------------------------------------------ */
+
+typedef enum xent_dtype {
+    XENT_F32 = 1, /* IEEE 754 binary32 */
+    XENT_F64,     /* IEEE 754 binary64 */
+    XENT_F16,     /* IEEE 754 binary16 */
+    XENT_BF16,    /* the upper half of a binary32 */
+    XENT_I64,
+    XENT_I32,
+    XENT_U8
+} xent_dtype;
+
+#define XENT_MAX_NDIM 8
+
+typedef struct xent_tensor {
+    void *data;             /* the first element; may be NULL if there is no element.
+                               Inputs are only read through it. */
+    xent_dtype dtype;
+    int32_t ndim;           /* 0 (a scalar) to XENT_MAX_NDIM */
+    const int64_t *shape;   /* [ndim]; may be NULL if ndim is 0 */
+    const int64_t *strides; /* [ndim], in elements; NULL: C order, packed */
+} xent_tensor;
+
+/* ---- Tiers -------------------------------------------------------------- */
+
+/* What the dispatcher chooses between. XENT_TIER_AUTO: the best that this CPU runs,
+ * or the one that the environment variable XENT_TIER names (read once, at the
+ * first call of the process). */
+typedef enum xent_tier {
+    XENT_TIER_AUTO = 0,
+    XENT_TIER_SCALAR,
+    XENT_TIER_SSE2,
+    XENT_TIER_AVX2,      /* AVX2 and FMA */
+    XENT_TIER_AVX512,    /* AVX-512 F, VL, BW, DQ */
+    XENT_TIER_NEON,
+    XENT_TIER_NEON_SIMDE /* the NEON code through SIMDe, for tests on x86 */
+} xent_tier;
+
+#define XENT_TIER_COUNT 7 /* XENT_TIER_AUTO included */
+
+typedef struct xent_info {
+    xent_tier tier;         /* that XENT_TIER_AUTO stands for in this process */
+    const char *tier_name;  /* "avx2" ... */
+    const char *reason;     /* why this one, in English, XENT_TIER's fate included */
+    unsigned built;         /* bit 1 << tier: this build has the tier */
+    unsigned available;     /* bit 1 << tier: ... and this CPU can run it */
+} xent_info;
+
+/* Fills *info, of which the caller states the size. XENT_ERROR_NULL if info is NULL. */
+XENT_API xent_status xent_get_info(xent_info *info, size_t size);
+
+/* "scalar", "sse2", "avx2", "avx512", "neon", "neon-simde", "auto"; NULL if unknown. */
+XENT_API const char *xent_tier_name(xent_tier tier);
+
+/* How a call is carried out. NULL wherever one is taken: XENT_TIER_AUTO. */
+typedef struct xent_execution {
+    size_t size;    /* sizeof(xent_execution) */
+    xent_tier tier; /* XENT_ERROR_TIER if this CPU can't run it */
+} xent_execution;
+
+/* ---- Options common to several functions -------------------------------- */
+
+typedef enum xent_reduction {
+    XENT_REDUCTION_MEAN = 0,
+    XENT_REDUCTION_SUM,
+    XENT_REDUCTION_NONE
+} xent_reduction;
+
+/* The class axis: PyTorch's default, 1, or 0 for a tensor of one dimension. Other
+ * values count from the front (0 ...) or from the back (-1 ...). */
+#define XENT_AXIS_DEFAULT INT32_MIN
+
+/* The state of a row: max, and the sum of exp(x - max) over all elements but one
+ * that attains the max, so that
+ *   log-sum-exp = max + log1p(rest).
+ * It does not depend on a target. Whoever saves it needs no second pass for the
+ * backward call. No element: {-INFINITY, -1}. */
+typedef struct xent_row_state {
+    double max;  /* exactly an element of the row */
+    double rest; /* within 1.5 ulp of the logits' type */
+} xent_row_state;
+
+/* Every options struct begins with its own size, is set up by its init function to
+ * PyTorch's defaults, and may be passed as NULL to mean just these. size is
+ * sizeof the struct in the caller's header: a caller compiled against an older
+ * header keeps working. XENT_ERROR_NULL, XENT_ERROR_STRUCT_SIZE. */
+
+/* ---- Log-sum-exp, softmax, log-softmax ----------------------------------- */
+
+typedef struct xent_softmax_options {
+    size_t size;
+    const xent_execution *execution;
+    int32_t axis;                       /* XENT_AXIS_DEFAULT */
+    const xent_row_state *state;        /* saved row states in C order, or NULL: the forward
+                                           reduction is not done again */
+    const xent_tensor *output_gradient; /* log-sum-exp only: the incoming gradient, a scalar or
+                                           one value a row; NULL: 1 */
+} xent_softmax_options;
+
+XENT_API xent_status xent_softmax_options_init(xent_softmax_options *options, size_t size);
+
+/* What a call is to compute; NULL: not wanted. */
+typedef struct xent_log_sum_exp_outputs {
+    size_t size;                 /* sizeof(xent_log_sum_exp_outputs) */
+    const xent_tensor *lse;      /* logits' shape without the class axis */
+    const xent_tensor *gradient; /* logits' shape: g softmax(x) */
+    xent_row_state *state;       /* one a row, in C order */
+} xent_log_sum_exp_outputs;
+
+/* log sum_c exp(x_c) over the class axis.
+ *
+ * logits: f32, any shape with a class axis (a 0-dim logits is a row of one class).
+ * C = 0 is legal: -inf. All -inf: -inf; any +inf: +inf; NaN: NaN; the gradient of
+ * such a row is NaN. Error: lse within 2 ulp of the larger of |max| and
+ * log1p(rest); gradient within 4 ulp, at any C. */
+XENT_API xent_status xent_log_sum_exp(const xent_tensor *logits, const xent_softmax_options *options,
+                                      const xent_log_sum_exp_outputs *outputs, xent_error *error);
+
+/* softmax: p_j = exp(x_j - lse), into output (logits' shape and dtype, may be logits
+ * itself). A row with +inf, with NaN or of only -inf is NaN. Error: 4 ulp at any C.
+ * options->output_gradient must be NULL. */
+XENT_API xent_status xent_softmax(const xent_tensor *logits, const xent_softmax_options *options,
+                                  const xent_tensor *output, xent_error *error);
+
+/* Backward of softmax: gradient_j = p_j (g_j - sum_c p_c g_c), from the forward output
+ * p and the incoming gradient g, all of one shape. gradient may be g or p itself.
+ * Error: relative to the largest term. options: axis, execution. */
+XENT_API xent_status xent_softmax_backward(const xent_tensor *output, const xent_tensor *output_gradient,
+                                           const xent_softmax_options *options, const xent_tensor *gradient,
+                                           xent_error *error);
+
+/* log-softmax: x_j - lse, formed as -((max - x_j) + log1p(rest)), whose terms have one
+ * sign. Otherwise as xent_softmax. Error: 2 ulp at any C. */
+XENT_API xent_status xent_log_softmax(const xent_tensor *logits, const xent_softmax_options *options,
+                                      const xent_tensor *output, xent_error *error);
+
+/* Backward of log-softmax: gradient_j = g_j - exp(output_j) sum_c g_c. As
+ * xent_softmax_backward. */
+XENT_API xent_status xent_log_softmax_backward(const xent_tensor *output, const xent_tensor *output_gradient,
+                                               const xent_softmax_options *options, const xent_tensor *gradient,
+                                               xent_error *error);
+
+/* ---- Cross-entropy and NLL, index target --------------------------------- */
+
+typedef struct xent_cross_entropy_options {
+    size_t size;
+    const xent_execution *execution;
+    int32_t axis;                       /* XENT_AXIS_DEFAULT */
+    xent_reduction reduction;           /* what the gradient is the gradient of; MEAN */
+    int64_t ignore_index;               /* -100; compared before the range check */
+    const xent_tensor *weight;          /* class weights w, f32 (C); NULL: ones */
+    const xent_tensor *output_gradient; /* the incoming gradient, f32: a scalar, or with
+                                           XENT_REDUCTION_NONE also one value a row; NULL: 1 */
+    const xent_row_state *state;        /* saved row states in C order, or NULL */
+} xent_cross_entropy_options;
+
+XENT_API xent_status xent_cross_entropy_options_init(xent_cross_entropy_options *options, size_t size);
+
+/* What a call is to compute; NULL: not wanted. One pass serves all. */
+typedef struct xent_cross_entropy_outputs {
+    size_t size;                 /* sizeof(xent_cross_entropy_outputs) */
+    const xent_tensor *loss;     /* one a row, unreduced; f32, target's shape */
+    double *sum;                 /* of the row losses */
+    double *divisor;             /* sum of w_y over the rows that are not ignored */
+    double *mean;                /* sum / divisor */
+    const xent_tensor *gradient; /* logits' shape and dtype; may be logits itself */
+    const xent_tensor *lse;      /* one a row; f32; cross-entropy only */
+    xent_row_state *state;       /* one a row, in C order; cross-entropy only */
+} xent_cross_entropy_outputs;
+
+/* Cross-entropy: loss = w_y (lse - x_y), and its gradient w_y (p_j - [j = y]), times
+ * 1 / divisor (MEAN), 1 (SUM) or the row's incoming gradient (NONE).
+ *
+ * logits: f32, (C), (N, C) or (N, C, d1 ... dk), the class axis being 1, or 0 for (C),
+ *   or options->axis. target: i64 or i32, logits' shape without the class axis.
+ * A target equal to ignore_index: loss 0, gradient 0, whatever the row holds; lse and
+ *   state of such a row are {-inf, -1}'s. A target outside [0, C): XENT_ERROR_TARGET
+ *   with row and value.
+ * All rows ignored, or an empty batch: sum 0, mean NaN, gradient 0. Total weight 0
+ *   otherwise: mean and gradient NaN. (As PyTorch.)
+ * The loss never vanishes: it is (max - x_y) + log1p(rest), and the target's gradient
+ *   -rest / (1 + rest) where the target attains the max. Logits (20, 0), target 0: loss
+ *   2.0611536e-9, gradient -2.0611536e-9.
+ * Error: loss 2 ulp, gradient 4 ulp of the row's, before weight and reduction, which add
+ *   one rounding; sum and divisor within 1 ulp of double plus 6 * 2^-53 of the sum
+ *   of |loss|, whatever the number of rows. */
+XENT_API xent_status xent_cross_entropy(const xent_tensor *logits, const xent_tensor *target,
+                                        const xent_cross_entropy_options *options,
+                                        const xent_cross_entropy_outputs *outputs, xent_error *error);
+
+/* NLL: loss = -w_y x_y of log-probabilities x, and its gradient: -w_y at the target, 0
+ * elsewhere, times the reduction's factor. Everything else as xent_cross_entropy;
+ * options->state, outputs->lse and outputs->state must be NULL. The loss is exact but for
+ * the product's rounding. */
+XENT_API xent_status xent_nll(const xent_tensor *log_probabilities, const xent_tensor *target,
+                              const xent_cross_entropy_options *options,
+                              const xent_cross_entropy_outputs *outputs, xent_error *error);
+
+/* ---- Sigmoid and log-sigmoid ---------------------------------------------- */
+
+typedef struct xent_elementwise_options {
+    size_t size;
+    const xent_execution *execution;
+} xent_elementwise_options;
+
+XENT_API xent_status xent_elementwise_options_init(xent_elementwise_options *options, size_t size);
+
+/* sigmoid: 1 / (1 + exp(-x)), f32, any shape; output may be input itself. Error: 2 ulp. */
+XENT_API xent_status xent_sigmoid(const xent_tensor *input, const xent_elementwise_options *options,
+                                  const xent_tensor *output, xent_error *error);
+
+/* Backward of sigmoid, from its output s and the incoming gradient g: g s (1 - s). */
+XENT_API xent_status xent_sigmoid_backward(const xent_tensor *output, const xent_tensor *output_gradient,
+                                           const xent_elementwise_options *options,
+                                           const xent_tensor *gradient, xent_error *error);
+
+/* log-sigmoid: min(x, 0) - log1p(exp(-|x|)), f32. -inf: -inf; +inf: 0. Error: 2 ulp. */
+XENT_API xent_status xent_log_sigmoid(const xent_tensor *input, const xent_elementwise_options *options,
+                                      const xent_tensor *output, xent_error *error);
+
+/* Backward of log-sigmoid, from its input x and the incoming gradient g: g sigmoid(-x). */
+XENT_API xent_status xent_log_sigmoid_backward(const xent_tensor *input, const xent_tensor *output_gradient,
+                                               const xent_elementwise_options *options,
+                                               const xent_tensor *gradient, xent_error *error);
+
+/* ---- Binary cross-entropy -------------------------------------------------- */
+
+typedef struct xent_bce_options {
+    size_t size;
+    const xent_execution *execution;
+    xent_reduction reduction;           /* what the gradients are the gradients of; MEAN */
+    const xent_tensor *weight;          /* f32, broadcasts onto the input; NULL: ones */
+    const xent_tensor *pos_weight;      /* f32, broadcasts onto the input; with logits only; NULL: ones */
+    const xent_tensor *output_gradient; /* f32: a scalar, or with XENT_REDUCTION_NONE also of the
+                                           input's shape; NULL: 1 */
+} xent_bce_options;
+
+XENT_API xent_status xent_bce_options_init(xent_bce_options *options, size_t size);
+
+/* What a call is to compute; NULL: not wanted. */
+typedef struct xent_bce_outputs {
+    size_t size;                        /* sizeof(xent_bce_outputs) */
+    const xent_tensor *loss;            /* one an element, unreduced; f32 */
+    double *sum;                        /* of the losses */
+    double *divisor;                    /* the number of elements, weights or not */
+    double *mean;                       /* sum / divisor; NaN if there is none */
+    const xent_tensor *gradient;        /* in the input; may be the input itself */
+    const xent_tensor *target_gradient; /* in the target; may be the target itself */
+} xent_bce_outputs;
+
+/* Binary cross-entropy of probabilities:
+ *   loss = -w (y max(log p, -100) + (1 - y) max(log1p(-p), -100)),
+ *   gradient in p: w (p - y) / max((1 - p) p, 1e-12), in y: w (log1p(-p) - log p).
+ *
+ * input p and target y: f32, one shape. p or y outside [0, 1], or NaN:
+ * XENT_ERROR_PROBABILITY with the element and the value. This check runs in the same
+ * pass as the computation, each block of 1024 elements before it is written: it is the one
+ * error that can leave earlier blocks of loss and gradients written (sum, divisor and mean
+ * are not). Error: loss 3 ulp of the larger of its terms, gradients 4 ulp. */
+XENT_API xent_status xent_bce(const xent_tensor *input, const xent_tensor *target,
+                              const xent_bce_options *options, const xent_bce_outputs *outputs,
+                              xent_error *error);
+
+/* Binary cross-entropy of logits, sp(x) = log(1 + exp(x)), s the sigmoid, P pos_weight:
+ *   loss = w ((1 - y) sp(x) + P y sp(-x)),
+ *   gradient in x: w ((1 - y) s(x) - P y s(-x)), in y: w (P sp(-x) - sp(x)).
+ *
+ * input x and target y: f32, one shape; no range check on y. Nothing cancels and nothing
+ * vanishes where y is 0 or 1: x = 20, y = 1 has loss and -gradient 2.0611536e-9. Error: loss
+ * and gradients within 4 ulp of the larger of their terms. */
+XENT_API xent_status xent_bce_with_logits(const xent_tensor *input, const xent_tensor *target,
+                                          const xent_bce_options *options, const xent_bce_outputs *outputs,
+                                          xent_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
