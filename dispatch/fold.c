@@ -1,0 +1,55 @@
+#include "fold.h"
+
+void xent_fold(struct fold *fold, const int64_t *shape, int ndim, int operands, int64_t strides[][XENT_MAX_NDIM])
+{
+    fold->operands = operands;
+    fold->ndim = 0;
+    fold->count = 1;
+    for (int d = 0; d < ndim; d++) {
+        fold->count *= shape[d];
+        if (shape[d] == 1) continue;
+        /* One with the dimension before it, where it continues that in every operand. */
+        int joins = fold->ndim > 0;
+        for (int o = 0; joins && o < operands; o++)
+            joins = fold->stride[o][fold->ndim - 1] == strides[o][d] * shape[d];
+        int to = joins ? fold->ndim - 1 : fold->ndim++;
+        fold->size[to] = joins ? fold->size[to] * shape[d] : shape[d];
+        for (int o = 0; o < operands; o++) fold->stride[o][to] = strides[o][d];
+    }
+    if (fold->ndim) return;
+    fold->ndim = 1;
+    fold->size[0] = 1;
+    for (int o = 0; o < operands; o++) fold->stride[o][0] = 1;
+}
+
+void xent_fold_offsets(const struct fold *fold, int operand, int64_t first, size_t count, ptrdiff_t *offsets)
+{
+    const int64_t *stride = fold->stride[operand];
+    int inner = fold->ndim - 1;
+    for (size_t done = 0; done < count;) {
+        int64_t position = first + (int64_t)done, at = 0;
+        if (inner) {
+            int64_t outer = position / fold->size[inner];
+            position %= fold->size[inner];
+            for (int d = inner - 1; d >= 0; d--) {
+                at += outer % fold->size[d] * stride[d];
+                outer /= fold->size[d];
+            }
+        }
+        int64_t left = fold->size[inner] - position, step = stride[inner];
+        size_t run = (int64_t)(count - done) < left ? count - done : (size_t)left;
+        at += position * step;
+        for (size_t i = 0; i < run; i++) offsets[done + i] = (ptrdiff_t)(at + (int64_t)i * step);
+        done += run;
+    }
+}
+
+int xent_fold_packed(const struct fold *fold, int operand)
+{
+    int64_t expected = 1;
+    for (int d = fold->ndim - 1; d >= 0; d--) {
+        if (fold->stride[operand][d] != expected) return 0;
+        expected *= fold->size[d];
+    }
+    return 1;
+}

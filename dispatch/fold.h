@@ -1,0 +1,30 @@
+/* Dimensions shared by several tensors, folded to as few as there can be. */
+#ifndef XENT_DISPATCH_FOLD_H
+#define XENT_DISPATCH_FOLD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "xent/xent.h"
+
+#define XENT_OPERANDS_MAX 8
+
+struct fold {
+    int operands;
+    int ndim;      /* at least 1 */
+    int64_t count; /* of all positions */
+    int64_t size[XENT_MAX_NDIM];
+    int64_t stride[XENT_OPERANDS_MAX][XENT_MAX_NDIM];
+};
+
+/* Folds shape[ndim], every operand having its strides[operand]. (Absent ones: zeros.) */
+void xent_fold(struct fold *fold, const int64_t *shape, int ndim, int operands,
+               int64_t strides[][XENT_MAX_NDIM]);
+
+/* Offsets, in elements, of count positions of an operand in C order, from position first on. */
+void xent_fold_offsets(const struct fold *fold, int operand, int64_t first, size_t count, ptrdiff_t *offsets);
+
+/* Whether an operand lies packed in C order. */
+int xent_fold_packed(const struct fold *fold, int operand);
+
+#endif

@@ -1,0 +1,45 @@
+/* Validation of tensors, and their description once it is done. */
+#ifndef XENT_DISPATCH_TENSOR_H
+#define XENT_DISPATCH_TENSOR_H
+
+#include "xent/xent.h"
+
+/* A validated tensor: nothing about it overflows. */
+struct view {
+    const char *name; /* the argument's, for errors; NULL: there is no tensor */
+    char *data;
+    xent_dtype dtype;
+    size_t item;      /* bytes of an element */
+    int ndim;
+    int64_t shape[XENT_MAX_NDIM];
+    int64_t strides[XENT_MAX_NDIM]; /* in elements; 0 in dimensions of one element */
+    int64_t count;    /* elements */
+};
+
+/* Sets of dtypes. */
+#define DTYPE(dtype) (1u << (dtype))
+
+/* A missing (NULL) tensor is an error if required, else an absent view. */
+xent_status xent_view_input(struct view *view, const xent_tensor *tensor, unsigned dtypes, int required,
+                            const char *name, xent_error *error);
+/* Also refuses strides of an output that may bring two elements to one address: with the
+ * dimensions in the order of their strides, each stride must exceed the extent of those below. */
+xent_status xent_view_output(struct view *view, const xent_tensor *tensor, unsigned dtypes, int required,
+                             const char *name, xent_error *error);
+
+/* view has the given shape, that of the named argument. */
+xent_status xent_check_shape(const struct view *view, const int64_t *shape, int ndim, const char *like,
+                             xent_error *error);
+
+/* An output against another tensor: either absent, apart, or, where may_alias holds, the very
+ * same tensor. */
+xent_status xent_check_overlap(const struct view *output, const struct view *other, int may_alias, xent_error *error);
+
+/* The axis an option names, in a tensor taken as having at least one dimension. */
+xent_status xent_check_axis(int32_t axis, int ndim, int *checked, xent_error *error);
+
+/* input, one dimension for each of shape's, broadcast onto it: trailing dimensions match or
+ * are 1; missing ones count as 1. */
+xent_status xent_broadcast(struct view *input, const int64_t *shape, int ndim, const char *like, xent_error *error);
+
+#endif

@@ -1,0 +1,171 @@
+/* CPU detection and the choice of a tier.
+ *
+ * The choice is a pure function of the CPU and of XENT_TIER, kept in one atomic word. The
+ * first calls of several threads may all work it out; they all store the same. */
+#include "tier.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "error.h"
+
+#if defined(__x86_64__) || defined(__i386__)
+#include <cpuid.h>
+#endif
+
+/* The tables of this build: the build defines XENT_HAVE_<TIER> for each. */
+extern const struct xent_kernels xent_kernels_scalar, xent_kernels_sse2, xent_kernels_avx2, xent_kernels_avx512,
+    xent_kernels_neon, xent_kernels_neon_simde;
+
+static const struct {
+    const char *name;
+    const struct xent_kernels *table; /* NULL: not in this build */
+} tiers[XENT_TIER_COUNT] = {
+    [XENT_TIER_AUTO] = {"auto", NULL},
+    [XENT_TIER_SCALAR] = {"scalar", &xent_kernels_scalar},
+    [XENT_TIER_SSE2] = {"sse2",
+#ifdef XENT_HAVE_SSE2
+                        &xent_kernels_sse2
+#endif
+    },
+    [XENT_TIER_AVX2] = {"avx2",
+#ifdef XENT_HAVE_AVX2
+                        &xent_kernels_avx2
+#endif
+    },
+    [XENT_TIER_AVX512] = {"avx512",
+#ifdef XENT_HAVE_AVX512
+                          &xent_kernels_avx512
+#endif
+    },
+    [XENT_TIER_NEON] = {"neon",
+#ifdef XENT_HAVE_NEON
+                        &xent_kernels_neon
+#endif
+    },
+    [XENT_TIER_NEON_SIMDE] = {"neon-simde",
+#ifdef XENT_HAVE_NEON_SIMDE
+                              &xent_kernels_neon_simde
+#endif
+    },
+};
+
+static int tier_known(xent_tier tier) { return (int)tier >= 0 && (int)tier < XENT_TIER_COUNT; }
+
+const char *xent_tier_name(xent_tier tier) { return tier_known(tier) ? tiers[tier].name : NULL; }
+
+/* -- What the CPU has, and the operating system saves -- */
+
+#if defined(__x86_64__) || defined(__i386__)
+
+static int cpu_runs(xent_tier tier)
+{
+    unsigned a, b, c, d, features_c, features_d, extended_b = 0, saved = 0;
+    if (!__get_cpuid(1, &a, &b, &features_c, &features_d)) return tier == XENT_TIER_SCALAR;
+    if (__get_cpuid_count(7, 0, &a, &b, &c, &d)) extended_b = b;
+    /* XGETBV itself exists only where the OS has switched XSAVE on. XCR0 tells which
+     * registers it saves: bits 1 and 2 XMM and YMM, 5 to 7 the masks and ZMM. */
+    if (features_c & bit_OSXSAVE) {
+        unsigned high;
+        __asm__ volatile("xgetbv" : "=a"(saved), "=d"(high) : "c"(0));
+    }
+    int avx2 = (saved & 0x06) == 0x06 && features_c & bit_AVX && features_c & bit_FMA && extended_b & bit_AVX2;
+    unsigned wide = bit_AVX512F | bit_AVX512VL | bit_AVX512BW | bit_AVX512DQ;
+    switch (tier) {
+    case XENT_TIER_SCALAR: return 1;
+    case XENT_TIER_SSE2: return (features_d & bit_SSE2) != 0;
+    case XENT_TIER_AVX2:
+    case XENT_TIER_NEON_SIMDE: return avx2;
+    case XENT_TIER_AVX512: return avx2 && (saved & 0xe6) == 0xe6 && (extended_b & wide) == wide;
+    default: return 0;
+    }
+}
+
+#else
+
+/* On AArch64 every CPU has Advanced SIMD; elsewhere only the scalar tier is built. */
+static int cpu_runs(xent_tier tier) { return tier == XENT_TIER_SCALAR || tier == XENT_TIER_NEON; }
+
+#endif
+
+static int available(xent_tier tier) { return tier_known(tier) && tiers[tier].table && cpu_runs(tier); }
+
+/* -- The choice -- */
+
+enum reason { BEST = 1, NAMED, NAMED_UNAVAILABLE, NAMED_UNKNOWN };
+
+static const char *const reasons[] = {
+    [BEST] = "the best that this build has and this CPU runs",
+    [NAMED] = "named by XENT_TIER",
+    [NAMED_UNAVAILABLE] = "the best here; XENT_TIER names a tier that this build or this CPU lacks, and is ignored",
+    [NAMED_UNKNOWN] = "the best here; XENT_TIER names no tier, and is ignored",
+};
+
+struct choice {
+    xent_tier tier;
+    enum reason reason;
+};
+
+static struct choice work_out_choice(void)
+{
+    /* The best first. SSE2 before scalar: nothing is slower than an fmaf in software. */
+    static const xent_tier order[] = {XENT_TIER_AVX512, XENT_TIER_AVX2, XENT_TIER_NEON, XENT_TIER_SSE2, XENT_TIER_SCALAR};
+    struct choice choice = {XENT_TIER_SCALAR, BEST};
+    for (size_t i = 0; i < sizeof order / sizeof *order; i++)
+        if (available(order[i])) {
+            choice.tier = order[i];
+            break;
+        }
+    const char *wish = getenv("XENT_TIER");
+    if (!wish || !*wish) return choice;
+    choice.reason = NAMED_UNKNOWN;
+    for (int tier = 1; tier < XENT_TIER_COUNT; tier++)
+        if (strcmp(wish, tiers[tier].name) == 0) {
+            if (available((xent_tier)tier)) return (struct choice){(xent_tier)tier, NAMED};
+            choice.reason = NAMED_UNAVAILABLE;
+        }
+    return choice;
+}
+
+static struct choice default_choice(void)
+{
+    static _Atomic unsigned chosen; /* tier | reason << 8; 0: not yet */
+    unsigned word = atomic_load_explicit(&chosen, memory_order_relaxed);
+    if (!word) {
+        struct choice choice = work_out_choice();
+        word = (unsigned)choice.tier | (unsigned)choice.reason << 8;
+        atomic_store_explicit(&chosen, word, memory_order_relaxed);
+    }
+    return (struct choice){(xent_tier)(word & 0xff), (enum reason)(word >> 8)};
+}
+
+xent_status xent_choose(const xent_execution *execution, const struct xent_kernels **kernels, xent_error *error)
+{
+    xent_execution ours = {sizeof ours, XENT_TIER_AUTO};
+    xent_status status = xent_read_struct(&ours, sizeof ours, execution, 0, "execution", error);
+    if (status) return status;
+    if (ours.tier == XENT_TIER_AUTO) ours.tier = default_choice().tier;
+    else if (!available(ours.tier)) {
+        const char *name = xent_tier_name(ours.tier);
+        return xent_fail(error, XENT_ERROR_TIER, "execution", "tier %d (%s) can't run here", (int)ours.tier,
+                         name ? name : "unknown");
+    }
+    *kernels = tiers[ours.tier].table;
+    return XENT_OK;
+}
+
+xent_status xent_get_info(xent_info *info, size_t size)
+{
+    if (!info) return XENT_ERROR_NULL;
+    struct choice choice = default_choice();
+    xent_info ours = {choice.tier, xent_tier_name(choice.tier), reasons[choice.reason], 0, 0};
+    for (int tier = 1; tier < XENT_TIER_COUNT; tier++) {
+        if (tiers[tier].table) ours.built |= 1u << tier;
+        if (available((xent_tier)tier)) ours.available |= 1u << tier;
+    }
+    /* A shorter struct, of an older header, gets what it has room for. */
+    memset(info, 0, size);
+    memcpy(info, &ours, size < sizeof ours ? size : sizeof ours);
+    return XENT_OK;
+}

@@ -1,0 +1,171 @@
+/* Sigmoid, log-sigmoid and the binary cross-entropies: formulas of one element.
+ *
+ * With z = exp(-|x|), which can't overflow: sigmoid(x) is 1 / (1 + z), or z / (1 + z) for
+ * negative x, and softplus sp(x) = log(1 + exp(x)) is log1p(z) + max(x, 0), a sum of terms
+ * of one sign. */
+#ifndef XENT_KERNELS_ELEMENTS_H
+#define XENT_KERNELS_ELEMENTS_H
+
+#include "job.h"
+#include "math/log.h"
+#include "terms.h"
+
+enum element_kind {
+    SIGMOID,
+    SIGMOID_BACKWARD,
+    LOG_SIGMOID,
+    LOG_SIGMOID_BACKWARD,
+    BCE,
+    BCE_WITH_LOGITS
+};
+
+struct element_values {
+    vec loss, out, out2;
+};
+
+MATH vec sigmoid_numerator(vec x, vec z) { return vec_select(vec_less(x, vec_set(0.0f)), z, vec_set(1.0f)); }
+
+/* loss = -w (y max(log p, -100) + (1 - y) max(log1p(-p), -100)), and the gradient that
+ * PyTorch gives: not the derivative of the clamped loss, but w (p - y) / max((1 - p) p, 1e-12). */
+MATH struct element_values bce_values(vec p, vec y, vec weight, vec scale, int want_logs, int want_out)
+{
+    struct element_values r = {p, p, p};
+    vec one = vec_set(1.0f), weighted = vec_mul(weight, scale);
+    if (want_logs) {
+        vec log_p = log_positive(p), log_q = log1p_sum(vec_negate(p), vec_set(0.0f)), least = vec_set(-100.0f);
+        vec sum = vec_fma(y, vec_max(log_p, least), vec_mul(vec_sub(one, y), vec_max(log_q, least)));
+        r.loss = vec_mul(weight, vec_negate(sum));
+        r.out2 = vec_mul(weighted, vec_sub(log_q, log_p));
+    }
+    if (want_out) {
+        vec product = vec_max(vec_mul(vec_sub(one, p), p), vec_set(1e-12f));
+        r.out = vec_mul(weighted, vec_div(vec_sub(p, y), product));
+    }
+    return r;
+}
+
+/* loss = w ((1 - y) sp(x) + P y sp(-x)) and its gradients, where nothing cancels if y is 0 or 1. */
+MATH struct element_values bce_with_logits_values(vec x, vec y, vec weight, vec pos_weight, vec scale, int want_logs,
+                                                  int want_out)
+{
+    struct element_values r = {x, x, x};
+    vec zero = vec_set(0.0f), one = vec_set(1.0f), weighted = vec_mul(weight, scale);
+    vec z = exp_nonpositive(vec_negate(vec_abs(x)));
+    vec negatives = vec_sub(one, y), positives = vec_mul(pos_weight, y);
+    if (want_logs) {
+        vec log_z = log1p_sum(z, zero);
+        vec plus = vec_add(log_z, vec_max(x, zero)), minus = vec_add(log_z, vec_max(vec_negate(x), zero));
+        r.loss = vec_mul(weight, vec_fma(positives, minus, vec_mul(negatives, plus)));
+        r.out2 = vec_mul(weighted, vec_sub(vec_mul(pos_weight, minus), plus));
+    }
+    if (want_out) {
+        vec large = vec_div(one, vec_add(one, z)), small = vec_mul(z, large);
+        mask below = vec_less(x, zero);
+        vec plus = vec_select(below, small, large), minus = vec_select(below, large, small);
+        r.out = vec_mul(weighted, vec_fma(negatives, plus, vec_negate(vec_mul(positives, minus))));
+    }
+    return r;
+}
+
+/* n elements from element at on; n is VEC_WIDTH but in a last vector. */
+MATH vec element_load(const float *p, size_t at, const size_t n, float missing)
+{
+    if (!p) return vec_set(missing);
+    return n == VEC_WIDTH ? vec_load(p + at) : vec_load_partial(p + at, n, vec_set(0.0f));
+}
+
+MATH void element_store(float *p, size_t at, const size_t n, vec a)
+{
+    if (!p) return;
+    if (n == VEC_WIDTH) vec_store(p + at, a);
+    else vec_store_partial(p + at, a, n);
+}
+
+/* One vector, written where it is wanted; its losses, 0 in lanes without an element. */
+MATH vec element_vector(const enum element_kind kind, const struct element_job *job, size_t at, const size_t n)
+{
+    vec x = element_load(job->in, at, n, 0.0f), x2 = element_load(job->in2, at, n, 0.0f), one = vec_set(1.0f);
+    int want_logs = job->loss || job->want_sum || job->out2;
+    struct element_values r = {x, x, x};
+    if (kind == SIGMOID) {
+        vec z = exp_nonpositive(vec_negate(vec_abs(x)));
+        r.out = vec_div(sigmoid_numerator(x, z), vec_add(one, z));
+    } else if (kind == SIGMOID_BACKWARD) {
+        r.out = vec_mul(vec_mul(x2, vec_sub(one, x)), x);
+    } else if (kind == LOG_SIGMOID) {
+        vec z = exp_nonpositive(vec_negate(vec_abs(x)));
+        r.out = vec_sub(vec_min(x, vec_set(0.0f)), log1p_sum(z, vec_set(0.0f)));
+    } else if (kind == LOG_SIGMOID_BACKWARD) {
+        vec z = exp_nonpositive(vec_negate(vec_abs(x)));
+        r.out = vec_mul(x2, vec_div(sigmoid_numerator(vec_negate(x), z), vec_add(one, z)));
+    } else {
+        vec weight = element_load(job->weight, at, n, 1.0f);
+        vec scale = vec_mul(vec_set(job->scale), element_load(job->in_scale, at, n, 1.0f));
+        if (kind == BCE) r = bce_values(x, x2, weight, scale, want_logs, job->out != NULL);
+        else
+            r = bce_with_logits_values(x, x2, weight, element_load(job->pos_weight, at, n, 1.0f), scale, want_logs,
+                                       job->out != NULL);
+        element_store(job->loss, at, n, r.loss);
+        element_store(job->out2, at, n, r.out2);
+    }
+    element_store(job->out, at, n, r.out);
+    if (n == VEC_WIDTH) return r.loss;
+    float lanes[VEC_WIDTH];
+    vec_store(lanes, r.loss);
+    return vec_load_partial(lanes, n, vec_set(0.0f));
+}
+
+/* All elements of a job. The losses' sum is over 32 virtual lanes, folded in double. */
+MATH void element_loop(const enum element_kind kind, struct element_job *job)
+{
+    fold8 sum = fold8_zero();
+    size_t i = 0;
+    for (; i + LANES <= job->count; i += LANES) {
+        vec losses[LANES / VEC_WIDTH];
+        ROLLED for (size_t k = 0; k < LANES / VEC_WIDTH; k++)
+            losses[k] = element_vector(kind, job, i + k * VEC_WIDTH, VEC_WIDTH);
+        if (job->want_sum) sum = fold8_add(sum, fold8_lanes(losses));
+    }
+    if (i < job->count) {
+        vec losses[LANES / VEC_WIDTH];
+        ROLLED for (size_t k = 0; k < LANES / VEC_WIDTH; k++, i += VEC_WIDTH) {
+            size_t left = i < job->count ? job->count - i : 0;
+            losses[k] = left >= VEC_WIDTH ? element_vector(kind, job, i, VEC_WIDTH)
+                        : left            ? element_vector(kind, job, i, left)
+                                          : vec_set(0.0f);
+        }
+        if (job->want_sum) sum = fold8_add(sum, fold8_lanes(losses));
+    }
+    job->sum = fold8_total(sum);
+}
+
+/* First of count values that is not in [0, 1], or -1. */
+MATH ptrdiff_t first_improper(const float *p, size_t count)
+{
+    vec worst = vec_set(0.0f), one = vec_set(1.0f);
+    for (size_t i = 0; i < count; i += VEC_WIDTH) {
+        size_t n = count - i < VEC_WIDTH ? count - i : VEC_WIDTH;
+        vec a = n == VEC_WIDTH ? vec_load(p + i) : vec_load_partial(p + i, n, one);
+        vec clamped = vec_min(vec_max(a, vec_set(0.0f)), one);
+        worst = vec_max(worst, vec_zero_where(vec_equal(clamped, a), one));
+    }
+    if (vec_reduce_max(worst) > 0.0f)
+        for (size_t i = 0; i < count; i++)
+            if (!(p[i] >= 0.0f && p[i] <= 1.0f)) return (ptrdiff_t)i;
+    return -1;
+}
+
+static void kernel_sigmoid(struct element_job *job) { element_loop(SIGMOID, job); }
+static void kernel_sigmoid_backward(struct element_job *job) { element_loop(SIGMOID_BACKWARD, job); }
+static void kernel_log_sigmoid(struct element_job *job) { element_loop(LOG_SIGMOID, job); }
+static void kernel_log_sigmoid_backward(struct element_job *job) { element_loop(LOG_SIGMOID_BACKWARD, job); }
+static void kernel_bce_with_logits(struct element_job *job) { element_loop(BCE_WITH_LOGITS, job); }
+
+static void kernel_bce(struct element_job *job)
+{
+    ptrdiff_t in = first_improper(job->in, job->count), in2 = first_improper(job->in2, job->count);
+    job->invalid = in < 0 || (in2 >= 0 && in2 < in) ? in2 : in;
+    if (job->invalid < 0) element_loop(BCE, job);
+}
+
+#endif
