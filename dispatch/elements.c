@@ -35,11 +35,13 @@ static xent_status fold_operands(struct element_call *call, xent_error *error)
     }
     /* The gradient may lie over the input, or over whatever else is read with it, and the
      * gradient in the target over the target. */
-    for (int o = OUT; o < OPERANDS; o++)
+    for (int o = OUT; o < OPERANDS; o++) {
+        TRY(xent_check_no_self_overlap(&call->operand[o], error));
         for (int other = 0; other < o; other++) {
             int may_alias = (o == OUT && (other == IN || other == IN2)) || (o == OUT2 && other == IN2);
             TRY(xent_check_overlap(&call->operand[o], &call->operand[other], may_alias, error));
         }
+    }
     xent_fold(&call->fold, in->shape, in->ndim, OPERANDS, strides);
     return XENT_OK;
 }
@@ -124,9 +126,9 @@ static xent_status elementwise(struct element_call *call, const xent_tensor *in,
                                const xent_tensor *in2, const char *in2_name, const xent_tensor *out, const char *out_name,
                                xent_error *error)
 {
-    TRY(xent_view_input(&call->operand[IN], in, FLOATS, 1, in_name, error));
-    if (in2_name) TRY(xent_view_input(&call->operand[IN2], in2, FLOATS, 1, in2_name, error));
-    TRY(xent_view_output(&call->operand[OUT], out, FLOATS, 1, out_name, error));
+    TRY(xent_view_tensor(&call->operand[IN], in, FLOATS, 1, in_name, error));
+    if (in2_name) TRY(xent_view_tensor(&call->operand[IN2], in2, FLOATS, 1, in2_name, error));
+    TRY(xent_view_tensor(&call->operand[OUT], out, FLOATS, 1, out_name, error));
     TRY(fold_operands(call, error));
     return run(call, error);
 }
@@ -196,14 +198,14 @@ static xent_status binary_loss(const xent_tensor *input, const xent_tensor *targ
         return xent_fail(error, XENT_ERROR_VALUE, "options.pos_weight", "is for logits, and must be NULL");
     call.kernel = with_logits ? kernels->bce_with_logits : kernels->bce;
     struct view *view = call.operand;
-    TRY(xent_view_input(&view[IN], input, FLOATS, 1, "input", error));
-    TRY(xent_view_input(&view[IN2], target, FLOATS, 1, "target", error));
-    TRY(xent_view_input(&view[WEIGHT], ours.weight, FLOATS, 0, "options.weight", error));
-    TRY(xent_view_input(&view[POS_WEIGHT], ours.pos_weight, FLOATS, 0, "options.pos_weight", error));
-    TRY(xent_view_input(&view[IN_SCALE], ours.output_gradient, FLOATS, 0, "options.output_gradient", error));
-    TRY(xent_view_output(&view[OUT], wanted.gradient, FLOATS, 0, "outputs.gradient", error));
-    TRY(xent_view_output(&view[OUT2], wanted.target_gradient, FLOATS, 0, "outputs.target_gradient", error));
-    TRY(xent_view_output(&view[LOSS], wanted.loss, FLOATS, 0, "outputs.loss", error));
+    TRY(xent_view_tensor(&view[IN], input, FLOATS, 1, "input", error));
+    TRY(xent_view_tensor(&view[IN2], target, FLOATS, 1, "target", error));
+    TRY(xent_view_tensor(&view[WEIGHT], ours.weight, FLOATS, 0, "options.weight", error));
+    TRY(xent_view_tensor(&view[POS_WEIGHT], ours.pos_weight, FLOATS, 0, "options.pos_weight", error));
+    TRY(xent_view_tensor(&view[IN_SCALE], ours.output_gradient, FLOATS, 0, "options.output_gradient", error));
+    TRY(xent_view_tensor(&view[OUT], wanted.gradient, FLOATS, 0, "outputs.gradient", error));
+    TRY(xent_view_tensor(&view[OUT2], wanted.target_gradient, FLOATS, 0, "outputs.target_gradient", error));
+    TRY(xent_view_tensor(&view[LOSS], wanted.loss, FLOATS, 0, "outputs.loss", error));
     TRY(xent_broadcast(&view[WEIGHT], view[IN].shape, view[IN].ndim, "input", error));
     TRY(xent_broadcast(&view[POS_WEIGHT], view[IN].shape, view[IN].ndim, "input", error));
     if (view[IN_SCALE].name && view[IN_SCALE].ndim > 0) {

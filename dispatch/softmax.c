@@ -52,6 +52,7 @@ static xent_status check_overlaps(const struct row_call *call, xent_error *error
     const struct view *inputs[] = {&call->operand[IN], &call->operand[IN2], &call->operand[TARGET],
                                    &call->operand[OUTPUT_GRADIENT], call->weight ? call->weight : &no_weight, &saved};
     for (int o = 0; o < 4; o++) {
+        TRY(xent_check_no_self_overlap(outputs[o], error));
         for (int i = 0; i < 6; i++)
             TRY(xent_check_overlap(outputs[o], inputs[i], (o == 0 && i < 2) || (o == 3 && i == 5), error));
         for (int other = 0; other < o; other++) TRY(xent_check_overlap(outputs[o], outputs[other], 0, error));
@@ -76,10 +77,10 @@ xent_status xent_log_sum_exp(const xent_tensor *logits, const xent_softmax_optio
     const struct xent_kernels *kernels;
     TRY(read_softmax_options(&ours, options, &kernels, error));
     TRY(xent_read_struct(&wanted, sizeof wanted, outputs, 1, "outputs", error));
-    TRY(xent_view_input(&call.operand[IN], logits, FLOATS, 1, "logits", error));
-    TRY(xent_view_input(&call.operand[OUTPUT_GRADIENT], ours.output_gradient, FLOATS, 0, "options.output_gradient", error));
-    TRY(xent_view_output(&call.operand[LSE], wanted.lse, FLOATS, 0, "outputs.lse", error));
-    TRY(xent_view_output(&call.operand[OUT], wanted.gradient, FLOATS, 0, "outputs.gradient", error));
+    TRY(xent_view_tensor(&call.operand[IN], logits, FLOATS, 1, "logits", error));
+    TRY(xent_view_tensor(&call.operand[OUTPUT_GRADIENT], ours.output_gradient, FLOATS, 0, "options.output_gradient", error));
+    TRY(xent_view_tensor(&call.operand[LSE], wanted.lse, FLOATS, 0, "outputs.lse", error));
+    TRY(xent_view_tensor(&call.operand[OUT], wanted.gradient, FLOATS, 0, "outputs.gradient", error));
     TRY(xent_rows_fold(&call, ours.axis, error));
     call.kernel = kernels->log_sum_exp;
     call.want_log = wanted.lse != NULL;
@@ -100,8 +101,8 @@ static xent_status forward(const xent_tensor *logits, const xent_softmax_options
     TRY(read_softmax_options(&ours, options, &kernels, error));
     if (ours.output_gradient)
         return xent_fail(error, XENT_ERROR_VALUE, "options.output_gradient", "has no meaning here, and must be NULL");
-    TRY(xent_view_input(&call.operand[IN], logits, FLOATS, 1, "logits", error));
-    TRY(xent_view_output(&call.operand[OUT], output, FLOATS, 1, "output", error));
+    TRY(xent_view_tensor(&call.operand[IN], logits, FLOATS, 1, "logits", error));
+    TRY(xent_view_tensor(&call.operand[OUT], output, FLOATS, 1, "output", error));
     TRY(xent_rows_fold(&call, ours.axis, error));
     call.kernel = log ? kernels->log_softmax : kernels->softmax;
     call.state_in = ours.state;
@@ -132,9 +133,9 @@ static xent_status backward(const xent_tensor *output, const xent_tensor *output
     if (ours.output_gradient || ours.state)
         return xent_fail(error, XENT_ERROR_VALUE, ours.state ? "options.state" : "options.output_gradient",
                          "has no meaning here, and must be NULL");
-    TRY(xent_view_input(&call.operand[IN], output, FLOATS, 1, "output", error));
-    TRY(xent_view_input(&call.operand[IN2], output_gradient, FLOATS, 1, "output_gradient", error));
-    TRY(xent_view_output(&call.operand[OUT], gradient, FLOATS, 1, "gradient", error));
+    TRY(xent_view_tensor(&call.operand[IN], output, FLOATS, 1, "output", error));
+    TRY(xent_view_tensor(&call.operand[IN2], output_gradient, FLOATS, 1, "output_gradient", error));
+    TRY(xent_view_tensor(&call.operand[OUT], gradient, FLOATS, 1, "gradient", error));
     TRY(xent_rows_fold(&call, ours.axis, error));
     call.kernel = log ? kernels->log_softmax_backward : kernels->softmax_backward;
     TRY(check_overlaps(&call, error));
@@ -205,15 +206,15 @@ static xent_status index_loss(const xent_tensor *input, const xent_tensor *targe
     if (nll && (ours.state || wanted.state || wanted.lse))
         return xent_fail(error, XENT_ERROR_VALUE, ours.state ? "options.state" : wanted.state ? "outputs.state" : "outputs.lse",
                          "is not to be had of NLL, and must be NULL");
-    TRY(xent_view_input(&call.operand[IN], input, FLOATS, 1, nll ? "log_probabilities" : "logits", error));
-    TRY(xent_view_input(&call.operand[TARGET], target, DTYPE(XENT_I64) | DTYPE(XENT_I32), 1, "target", error));
-    TRY(xent_view_input(&weight, ours.weight, FLOATS, 0, "options.weight", error));
-    TRY(xent_view_input(&call.operand[OUTPUT_GRADIENT], ours.output_gradient, FLOATS, 0, "options.output_gradient", error));
+    TRY(xent_view_tensor(&call.operand[IN], input, FLOATS, 1, nll ? "log_probabilities" : "logits", error));
+    TRY(xent_view_tensor(&call.operand[TARGET], target, DTYPE(XENT_I64) | DTYPE(XENT_I32), 1, "target", error));
+    TRY(xent_view_tensor(&weight, ours.weight, FLOATS, 0, "options.weight", error));
+    TRY(xent_view_tensor(&call.operand[OUTPUT_GRADIENT], ours.output_gradient, FLOATS, 0, "options.output_gradient", error));
     if (ours.reduction != XENT_REDUCTION_NONE && call.operand[OUTPUT_GRADIENT].ndim > 0)
         return xent_fail(error, XENT_ERROR_SHAPE, "options.output_gradient", "must be a scalar for a reduced loss");
-    TRY(xent_view_output(&call.operand[LOSS], wanted.loss, FLOATS, 0, "outputs.loss", error));
-    TRY(xent_view_output(&call.operand[LSE], wanted.lse, FLOATS, 0, "outputs.lse", error));
-    TRY(xent_view_output(&call.operand[OUT], wanted.gradient, FLOATS, 0, "outputs.gradient", error));
+    TRY(xent_view_tensor(&call.operand[LOSS], wanted.loss, FLOATS, 0, "outputs.loss", error));
+    TRY(xent_view_tensor(&call.operand[LSE], wanted.lse, FLOATS, 0, "outputs.lse", error));
+    TRY(xent_view_tensor(&call.operand[OUT], wanted.gradient, FLOATS, 0, "outputs.gradient", error));
     TRY(xent_rows_fold(&call, ours.axis, error));
     if (weight.name) TRY(xent_check_shape(&weight, &call.classes, 1, "the class axis", error));
     int want_sum = wanted.sum || wanted.mean;

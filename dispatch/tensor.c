@@ -74,8 +74,8 @@ static xent_status check_sizes(struct view *view, const xent_tensor *tensor, xen
     return XENT_OK;
 }
 
-xent_status xent_view_input(struct view *view, const xent_tensor *tensor, unsigned dtypes, int required,
-                            const char *name, xent_error *error)
+xent_status xent_view_tensor(struct view *view, const xent_tensor *tensor, unsigned dtypes, int required,
+                             const char *name, xent_error *error)
 {
     *view = (struct view){0};
     if (!tensor) return required ? xent_fail(error, XENT_ERROR_NULL, name, "is NULL") : XENT_OK;
@@ -93,11 +93,9 @@ xent_status xent_view_input(struct view *view, const xent_tensor *tensor, unsign
     return check_sizes(view, tensor, error);
 }
 
-xent_status xent_view_output(struct view *view, const xent_tensor *tensor, unsigned dtypes, int required,
-                             const char *name, xent_error *error)
+xent_status xent_check_no_self_overlap(const struct view *view, xent_error *error)
 {
-    xent_status status = xent_view_input(view, tensor, dtypes, required, name, error);
-    if (status || !view->name || view->count == 0) return status;
+    if (!view->name || view->count == 0) return XENT_OK;
     /* Dimensions in the order of their strides, by insertion: there are eight at most. */
     int64_t stride[XENT_MAX_NDIM], size[XENT_MAX_NDIM], reach = 0;
     int used = 0;
@@ -114,7 +112,7 @@ xent_status xent_view_output(struct view *view, const xent_tensor *tensor, unsig
     }
     for (int d = 0; d < used; d++) {
         if (stride[d] <= reach)
-            return xent_fail(error, XENT_ERROR_STRIDES, name, "strides may bring two elements of this output to one address");
+            return xent_fail(error, XENT_ERROR_STRIDES, view->name, "strides may bring two elements of this output to one address");
         reach += stride[d] * (size[d] - 1);
     }
     return XENT_OK;

@@ -20,16 +20,15 @@ struct view {
 #define DTYPE(dtype) (1u << (dtype))
 
 /* A missing (NULL) tensor is an error if required, else an absent view. */
-xent_status xent_view_input(struct view *view, const xent_tensor *tensor, unsigned dtypes, int required,
-                            const char *name, xent_error *error);
-/* Also refuses strides of an output that may bring two elements to one address: with the
- * dimensions in the order of their strides, each stride must exceed the extent of those below. */
-xent_status xent_view_output(struct view *view, const xent_tensor *tensor, unsigned dtypes, int required,
+xent_status xent_view_tensor(struct view *view, const xent_tensor *tensor, unsigned dtypes, int required,
                              const char *name, xent_error *error);
-
 /* view has the given shape, that of the named argument. */
 xent_status xent_check_shape(const struct view *view, const int64_t *shape, int ndim, const char *like,
                              xent_error *error);
+
+/* Refuses strides of an output that may bring two elements to one address: with the
+ * dimensions in the order of their strides, each stride must exceed the extent of those below. */
+xent_status xent_check_no_self_overlap(const struct view *output, xent_error *error);
 
 /* An output against another tensor: either absent, apart, or, where may_alias holds, the very
  * same tensor. */

@@ -136,7 +136,7 @@ static double along_exp_sum(struct row_view x, struct row_view store, size_t cla
     float tile[BLOCK], tile2[BLOCK];
     fold8 sum = fold8_zero();
     vec max = vec_set(m->max);
-    struct row_lanes row = {exp_row_of(max), max, max, max};
+    struct row_lanes row = {exp_row_of(max), max, max, max, max, max};
     int64_t found = 0;
     for (size_t c = 0; c * m->chunk < classes; c++) {
         size_t end = (c + 1) * m->chunk < classes ? (c + 1) * m->chunk : classes;

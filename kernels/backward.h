@@ -9,21 +9,21 @@ MATH void backward_along(const struct row_job *job, size_t i, const enum sum_ter
 {
     struct row_view y = row_of(&job->in, i), g = row_of(&job->in2, i), out = row_of(&job->out, i);
     vec offset = vec_set((float)along_sum(sum, y, g, job->classes));
-    struct row_lanes row = {exp_row_of(offset), offset, offset, offset};
+    struct row_lanes row = {exp_row_of(offset), offset, offset, offset, offset, offset};
     along_write(write, y, g, out, job->classes, &row);
 }
 
 MATH void backward_lanes(const struct row_job *job, struct lane_view y, struct lane_view g, struct lane_view out,
                          const int vectors, const size_t lanes, const enum sum_term sum, const enum write_term write)
 {
-    wide total[GROUP];
+    wide sums[GROUP];
     veci ties[GROUP];
     struct row_lanes row[GROUP];
     struct lane_args a = {y, g, y, row}; /* these terms don't look at the row */
-    lanes_sum(sum, &a, job->classes, vectors, lanes, total, ties);
+    lanes_sum(sum, &a, job->classes, vectors, lanes, sums, ties);
     UNROLL for (int v = 0; v < vectors; v++) {
-        vec offset = vec_from_wide(total[v]);
-        row[v] = (struct row_lanes){exp_row_of(offset), offset, offset, offset};
+        vec offset = vec_from_wide(sums[v]);
+        row[v] = (struct row_lanes){exp_row_of(offset), offset, offset, offset, offset, offset};
     }
     lanes_write(write, y, g, out, job->classes, vectors, lanes, row);
 }

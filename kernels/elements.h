@@ -32,9 +32,9 @@ MATH struct element_values bce_values(vec p, vec y, vec weight, vec scale, int w
     struct element_values r = {p, p, p};
     vec one = vec_set(1.0f), weighted = vec_mul(weight, scale);
     if (want_logs) {
-        vec log_p = log_positive(p), log_q = log1p_sum(vec_negate(p), vec_set(0.0f)), least = vec_set(-100.0f);
-        vec sum = vec_fma(y, vec_max(log_p, least), vec_mul(vec_sub(one, y), vec_max(log_q, least)));
-        r.loss = vec_mul(weight, vec_negate(sum));
+        vec log_p = log_positive(p), log_q = log1p_of(vec_negate(p)), least = vec_set(-100.0f);
+        vec negative_part = vec_mul(vec_sub(y, one), vec_max(log_q, least));
+        r.loss = vec_mul(weight, vec_fma(vec_negate(y), vec_max(log_p, least), negative_part));
         r.out2 = vec_mul(weighted, vec_sub(log_q, log_p));
     }
     if (want_out) {
@@ -53,7 +53,7 @@ MATH struct element_values bce_with_logits_values(vec x, vec y, vec weight, vec 
     vec z = exp_nonpositive(vec_negate(vec_abs(x)));
     vec negatives = vec_sub(one, y), positives = vec_mul(pos_weight, y);
     if (want_logs) {
-        vec log_z = log1p_sum(z, zero);
+        vec log_z = log1p_of(z);
         vec plus = vec_add(log_z, vec_max(x, zero)), minus = vec_add(log_z, vec_max(vec_negate(x), zero));
         r.loss = vec_mul(weight, vec_fma(positives, minus, vec_mul(negatives, plus)));
         r.out2 = vec_mul(weighted, vec_sub(vec_mul(pos_weight, minus), plus));
@@ -94,7 +94,7 @@ MATH vec element_vector(const enum element_kind kind, const struct element_job *
         r.out = vec_mul(vec_mul(x2, vec_sub(one, x)), x);
     } else if (kind == LOG_SIGMOID) {
         vec z = exp_nonpositive(vec_negate(vec_abs(x)));
-        r.out = vec_sub(vec_min(x, vec_set(0.0f)), log1p_sum(z, vec_set(0.0f)));
+        r.out = vec_sub(vec_min(x, vec_set(0.0f)), log1p_of(z));
     } else if (kind == LOG_SIGMOID_BACKWARD) {
         vec z = exp_nonpositive(vec_negate(vec_abs(x)));
         r.out = vec_mul(x2, vec_div(sigmoid_numerator(vec_negate(x), z), vec_add(one, z)));

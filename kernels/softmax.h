@@ -19,6 +19,8 @@ struct row_pass {
     float target_logit[XENT_ROW_SLOTS];
     float target_gradient[XENT_ROW_SLOTS];
     float factor[XENT_ROW_SLOTS];         /* of exp_scaled(x): makes scale softmax(x) */
+    float top[XENT_ROW_SLOTS];            /* exp_scaled(max) */
+    float peak[XENT_ROW_SLOTS];           /* scale softmax(max) */
     float offset[XENT_ROW_SLOTS];         /* log1p(rest), or NaN where the maximum is infinite */
 };
 
@@ -62,6 +64,8 @@ static void finish_rows(struct row_job *job, struct row_pass *pass, size_t first
             wide share = wide_div(wide_select(infinite, wide_set(NAN), scale), wide_add(one, rest));
             vec factor = vec_from_wide(wide_mul(share, inverse));
             vec_store(pass->factor + i, factor);
+            vec_store(pass->top + i, exp_scaled(max, row));
+            vec_store(pass->peak + i, vec_from_wide(share));
             if (with_target) {
                 vec negative = vec_from_wide(wide_sub(wide_set(0.0), scale));
                 vec at_max = vec_from_wide(wide_sub(wide_set(0.0), wide_mul(share, rest)));
@@ -126,7 +130,8 @@ static void softmax_along(struct row_job *job, struct row_pass *pass, size_t fir
     for (size_t i = first; i < first + count; i++) {
         if (row_ignored(job, i, with_target)) continue;
         vec max = vec_set(job->max[i]);
-        struct row_lanes row = {exp_row_of(max), max, vec_set(pass->factor[i]), vec_set(pass->offset[i])};
+        struct row_lanes row = {exp_row_of(max),           max, vec_set(pass->factor[i]), vec_set(pass->offset[i]),
+                                vec_set(pass->top[i]), vec_set(pass->peak[i])};
         struct row_view in = row_of(&job->in, i), out = row_of(&job->out, i);
         if (keep) along_write(WRITE_SCALED, out, out, out, job->classes, &row);
         else if (write == WRITE_SOFTMAX) along_write(WRITE_SOFTMAX, in, in, out, job->classes, &row);
@@ -150,7 +155,7 @@ MATH void softmax_lanes(struct row_job *job, struct row_pass *pass, size_t first
     if (job->have_state)
         UNROLL for (int v = 0; v < vectors; v++) max[v] = vec_load(job->max + first + (size_t)v * VEC_WIDTH);
     else lanes_max(x, job->classes, vectors, lanes, max);
-    UNROLL for (int v = 0; v < vectors; v++) row[v] = (struct row_lanes){exp_row_of(max[v]), max[v], max[v], max[v]};
+    UNROLL for (int v = 0; v < vectors; v++) row[v] = (struct row_lanes){exp_row_of(max[v]), max[v], max[v], max[v], max[v], max[v]};
     if (!job->have_state) {
         wide sum[GROUP];
         veci ties[GROUP];
@@ -168,6 +173,8 @@ MATH void softmax_lanes(struct row_job *job, struct row_pass *pass, size_t first
     UNROLL for (int v = 0; v < vectors; v++) {
         row[v].factor = vec_load(pass->factor + first + (size_t)v * VEC_WIDTH);
         row[v].offset = vec_load(pass->offset + first + (size_t)v * VEC_WIDTH);
+        row[v].top = vec_load(pass->top + first + (size_t)v * VEC_WIDTH);
+        row[v].peak = vec_load(pass->peak + first + (size_t)v * VEC_WIDTH);
     }
     if (keep) lanes_write(WRITE_SCALED, out, out, out, job->classes, vectors, lanes, row);
     else if (write == WRITE_SOFTMAX) lanes_write(WRITE_SOFTMAX, x, x, out, job->classes, vectors, lanes, row);

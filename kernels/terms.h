@@ -32,8 +32,8 @@ enum sum_term {
 };
 
 enum write_term {
-    WRITE_SCALED,              /* out factor: what SUM_EXP stored, turned to the gradient */
-    WRITE_SOFTMAX,             /* exp_scaled(x) factor */
+    WRITE_SCALED,              /* e factor, e being what SUM_EXP stored; peak where e is top */
+    WRITE_SOFTMAX,             /* the same, e = exp_scaled(x) computed again */
     WRITE_LOG_SOFTMAX,         /* (x - max) - offset */
     WRITE_SOFTMAX_BACKWARD,    /* x (x2 - offset) */
     WRITE_LOG_SOFTMAX_BACKWARD /* x2 - exp(x) offset */
@@ -43,6 +43,9 @@ enum write_term {
 struct row_lanes {
     struct exp_row exp;
     vec max, factor, offset;
+    /* exp_scaled(max), and what is to become of it: e factor would be a rounding or two
+     * off, and softmax not exactly 1 where only one class counts, or greater than 1. */
+    vec top, peak;
 };
 
 /* The term of one vector. *stored is exp_scaled(x), maximum included. */
@@ -68,9 +71,11 @@ MATH vec write_value(const enum write_term term, vec x, vec x2, const struct row
 {
     switch (term) {
     case WRITE_SCALED:
-        return vec_mul(x, row->factor);
-    case WRITE_SOFTMAX:
-        return vec_mul(exp_scaled(x, row->exp), row->factor);
+        return vec_select(vec_equal(x, row->top), row->peak, vec_mul(x, row->factor));
+    case WRITE_SOFTMAX: {
+        vec e = exp_scaled(x, row->exp);
+        return vec_select(vec_equal(e, row->top), row->peak, vec_mul(e, row->factor));
+    }
     case WRITE_LOG_SOFTMAX:
         return vec_sub(vec_sub(x, row->max), row->offset);
     case WRITE_SOFTMAX_BACKWARD:

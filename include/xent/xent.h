@@ -21,8 +21,9 @@
  *   fused multiply-add and has one answer of its own, within the same bounds.
  *   The promise holds within a release.
  * Subnormals. Results below the smallest normal number are kept, as IEEE 754 has
- *   them, on every tier. A host that has set FTZ or DAZ gets zeros there instead,
- *   and the same bits everywhere else. Other rounding modes than to nearest void
+ *   them, on every tier. A host that has set FTZ or DAZ gets zeros there instead, may
+ *   see another last place in results below 2^-100, and gets the same bits
+ *   everywhere else. Other rounding modes than to nearest void
  *   the error bounds and the one answer.
  * Thread safety. Every function may be called from any thread at any time, the
  *   first call included; a call reads its arguments and writes its outputs, and
@@ -161,7 +162,7 @@ typedef enum xent_reduction {
  * backward call. No element: {-INFINITY, -1}. */
 typedef struct xent_row_state {
     double max;  /* exactly an element of the row */
-    double rest; /* within 1.5 ulp of the logits' type */
+    double rest; /* within 1.5 ulp of the logits' type, whose subnormals' spacing is the least ulp */
 } xent_row_state;
 
 /* Every options struct begins with its own size, is set up by its init function to
@@ -266,8 +267,10 @@ typedef struct xent_cross_entropy_outputs {
  *   -rest / (1 + rest) where the target attains the max. Logits (20, 0), target 0: loss
  *   2.0611536e-9, gradient -2.0611536e-9.
  * Error: loss 2 ulp, gradient 4 ulp of the row's, before weight and reduction, which add
- *   one rounding; sum and divisor within 1 ulp of double plus 6 * 2^-53 of the sum
- *   of |loss|, whatever the number of rows. */
+ *   one rounding. (An unweighted loss that overflows is inf, whatever the weight. Where
+ *   scale / (1 + rest) is below 2^-78, scale being all that multiplies the gradient, the
+ *   gradient is within 2^-101 instead.) sum and divisor: within 1 ulp of double plus
+ *   6 * 2^-53 of the sum of |loss|, whatever the number of rows. */
 XENT_API xent_status xent_cross_entropy(const xent_tensor *logits, const xent_tensor *target,
                                         const xent_cross_entropy_options *options,
                                         const xent_cross_entropy_outputs *outputs, xent_error *error);
@@ -289,11 +292,12 @@ typedef struct xent_elementwise_options {
 
 XENT_API xent_status xent_elementwise_options_init(xent_elementwise_options *options, size_t size);
 
-/* sigmoid: 1 / (1 + exp(-x)), f32, any shape; output may be input itself. Error: 2 ulp. */
+/* sigmoid: 1 / (1 + exp(-x)), f32, any shape; output may be input itself. Error: 2.5 ulp. */
 XENT_API xent_status xent_sigmoid(const xent_tensor *input, const xent_elementwise_options *options,
                                   const xent_tensor *output, xent_error *error);
 
-/* Backward of sigmoid, from its output s and the incoming gradient g: g s (1 - s). */
+/* Backward of sigmoid, from its output s and the incoming gradient g: g s (1 - s).
+ * Error: 2 ulp of g s (1 - s) of the given s. */
 XENT_API xent_status xent_sigmoid_backward(const xent_tensor *output, const xent_tensor *output_gradient,
                                            const xent_elementwise_options *options,
                                            const xent_tensor *gradient, xent_error *error);
@@ -302,7 +306,8 @@ XENT_API xent_status xent_sigmoid_backward(const xent_tensor *output, const xent
 XENT_API xent_status xent_log_sigmoid(const xent_tensor *input, const xent_elementwise_options *options,
                                       const xent_tensor *output, xent_error *error);
 
-/* Backward of log-sigmoid, from its input x and the incoming gradient g: g sigmoid(-x). */
+/* Backward of log-sigmoid, from its input x and the incoming gradient g: g sigmoid(-x).
+ * Error: 3 ulp. */
 XENT_API xent_status xent_log_sigmoid_backward(const xent_tensor *input, const xent_tensor *output_gradient,
                                                const xent_elementwise_options *options,
                                                const xent_tensor *gradient, xent_error *error);
@@ -340,7 +345,8 @@ typedef struct xent_bce_outputs {
  * XENT_ERROR_PROBABILITY with the element and the value. This check runs in the same
  * pass as the computation, each block of 1024 elements before it is written: it is the one
  * error that can leave earlier blocks of loss and gradients written (sum, divisor and mean
- * are not). Error: loss 3 ulp of the larger of its terms, gradients 4 ulp. */
+ * are not). Error: loss within 3 ulp of the larger of its terms, gradient in p
+ * within 4 ulp, in y within 3 ulp of the larger of its terms. */
 XENT_API xent_status xent_bce(const xent_tensor *input, const xent_tensor *target,
                               const xent_bce_options *options, const xent_bce_outputs *outputs,
                               xent_error *error);

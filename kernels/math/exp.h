@@ -12,7 +12,7 @@
  * since n is small, fma(n, -high, x) is exact; where vec_fma rounds the product, in three
  * parts, the first two of 11 bits, with the same effect for |n| < 2^13.
  *
- * Worst error: see exp_nonpositive.
+ * Worst errors: see exp_scaled and exp_nonpositive.
  */
 #ifndef XENT_KERNELS_MATH_EXP_H
 #define XENT_KERNELS_MATH_EXP_H
@@ -27,14 +27,15 @@
 #define EXP_EIGHTHS 0x1.715476p+3f        /* 8 / ln 2 */
 #define EXP_EIGHTH_LN2 0x1.62e42fefa39efp-4 /* ln 2 / 8, as a double */
 
-/* Results are scaled by 2^EXP_BIAS, so that those down to 2^-150 are normal numbers. */
-#define EXP_BIAS 24
-/* exp_scaled is 0 for x this far below the row's maximum: exp(-103.8) is less than
- * 0.6 of the smallest subnormal, and round(8 * 103.8 / ln 2) + 1 eighths keep the scaled
- * result normal. */
-#define EXP_REACH 103.8f
-/* Beyond this the row's maximum is subtracted before the reduction: for |max| >= 208,
- * x - max is exact for every x within EXP_REACH of max (Sterbenz), and below 256 + 104,
+/* Results are scaled by 2^EXP_BIAS, so that those down to 2^-174 are normal numbers. */
+#define EXP_BIAS 48
+#define EXP_UNBIAS 0x1p-48f
+/* exp_scaled is 0 for x this far below the row's maximum: round(8 * 120 / ln 2) + 1 eighths
+ * keep the scaled result normal, and even a million times exp(-120) is less than a tenth of
+ * the smallest subnormal. */
+#define EXP_REACH 120.0f
+/* Beyond this the row's maximum is subtracted before the reduction: for |max| >= 240,
+ * x - max is exact for every x within EXP_REACH of max (Sterbenz), and below 256 + 120,
  * n has less than 13 bits. */
 #define EXP_SHIFT_FROM 256.0f
 
@@ -62,10 +63,10 @@ MATH vec exp_reduced(vec x, vec magic)
 {
     /* {2^(i/8) 2^EXP_BIAS less i << 20 in its bits, (2^(i/8) - its float) / its float} */
     static const float eighths[8][2] = {
-        {0x1.000000p+24f, 0.0f},           {0x1.f72b84p+23f, -0x1.9c0c22p-27f},
-        {0x1.f06fe0p+23f, 0x1.125002p-25f}, {0x1.ebfdaep+23f, -0x1.0a3550p-25f},
-        {0x1.ea09e6p+23f, 0x1.26055cp-26f}, {0x1.eace54p+23f, 0x1.67a1cap-28f},
-        {0x1.ee89fap+23f, -0x1.f9c304p-27f}, {0x1.f5818ep+23f, -0x1.a5217cp-28f},
+        {0x1.000000p+48f, 0.0f}, {0x1.f72b84p+47f, -0x1.9c0c22p-27f},
+        {0x1.f06fe0p+47f, 0x1.125002p-25f}, {0x1.ebfdaep+47f, -0x1.0a3550p-25f},
+        {0x1.ea09e6p+47f, 0x1.26055cp-26f}, {0x1.eace54p+47f, 0x1.67a1cap-28f},
+        {0x1.ee89fap+47f, -0x1.f9c304p-27f}, {0x1.f5818ep+47f, -0x1.a5217cp-28f},
     };
     table8 table = table8_load(eighths);
     vec t = vec_fma(x, vec_set(EXP_EIGHTHS), magic);
@@ -89,19 +90,24 @@ MATH vec exp_reduced(vec x, vec magic)
 }
 
 /* exp(x - max) 2^EXP_BIAS / row_inverse's reciprocal: see struct exp_row. x <= max, or NaN,
- * which gives NaN; 0 where x < max - EXP_REACH. x = max = +-inf gives NaN. */
+ * which gives NaN; 0 where x < max - EXP_REACH. x = max = +-inf gives NaN.
+ *
+ * Worst error 0.592 ulp, at x = -0x1.a62e8cp+4, max = 0; sse2 0.818, at x = -0x1.2f4d5p+8,
+ * max = -200.7 (all 2^32 x for eight maxima: tests/accuracy). */
 MATH vec exp_scaled(vec x, struct exp_row row)
 {
     vec y = vec_sub(x, row.shift);
     return vec_zero_where(vec_less(y, row.floor), exp_reduced(y, row.magic));
 }
 
-/* exp(x) for x <= 0 (also NaN, and -inf: 0). Subnormal results are kept, but for those
- * below exp(-EXP_REACH), which are 0. */
+/* exp(x) for x <= 0 (also NaN, and -inf: 0). Subnormal results are kept.
+ *
+ * Worst error 0.592 ulp as above where the result is normal, 0.785, at x = -0x1.5d8e16p+6,
+ * where it is subnormal and rounds again (all 2^32 inputs: tests/accuracy). */
 MATH vec exp_nonpositive(vec x)
 {
     vec e = exp_reduced(x, vec_set(EXP_MAGIC));
-    return vec_mul(vec_zero_where(vec_less(x, vec_set(-EXP_REACH)), e), vec_set(0x1p-24f));
+    return vec_mul(vec_zero_where(vec_less(x, vec_set(-EXP_REACH)), e), vec_set(EXP_UNBIAS));
 }
 
 /* 2^-EXP_BIAS 2^(k/8) exp(-max'), max' being max less the row's shift: the factor that makes
@@ -117,7 +123,7 @@ MATH wide row_inverse(vec max, struct exp_row row)
     p = wide_fma(p, r, wide_set(0.5));
     p = wide_fma(p, r, wide_set(1.0));
     p = wide_fma(p, r, wide_set(1.0));
-    return wide_mul(p, wide_set(0x1p-24));
+    return wide_mul(p, wide_set((double)EXP_UNBIAS));
 }
 
 #endif

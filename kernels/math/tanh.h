@@ -16,7 +16,8 @@
 
 /* tanh x: odd, -0 included; +-1 from about 9.01 on and for +-inf; NaN for NaN.
  *
- * Worst error @TANH@ (all 2^32 inputs: tests/accuracy).
+ * Worst error 1.417 ulp, at x = 0x1.28e86ep-1; sse2 1.420, at 0x1.3f20f2p-1 (all 2^32 inputs:
+ * tests/accuracy).
  * 16 operations, one of them a division, besides exp_nonpositive's. */
 MATH vec tanh_of(vec x)
 {

@@ -12,15 +12,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "half.h"
+
 #define VEC_WIDTH 8
 #define VEC_FUSED 1
 #define WORD static inline __attribute__((always_inline, unused))
 
+typedef float real;
 typedef __m256 vec;
 typedef __m256i veci;
 typedef struct { __m256d low, high; } wide;
 typedef __m256 mask;
 typedef struct { __m256d low, high; } fold8;
+typedef double total; /* sum of a row */
 
 #define LOW_HALF(a) _mm256_castps256_ps128(a)
 #define HIGH_HALF(a) _mm256_extractf128_ps(a, 1)
@@ -174,6 +178,50 @@ WORD wide wide_fma(wide a, wide b, wide c)
     return (wide){_mm256_fmadd_pd(a.low, b.low, c.low), _mm256_fmadd_pd(a.high, b.high, c.high)};
 }
 
+/* -- Storage. -- */
+
+WORD wide wide_load_total(const total *p) { return wide_load(p); }
+WORD void wide_store_total(total *p, wide a) { wide_store(p, a); }
+WORD vec vec_load_double(const double *p) { return vec_from_wide(wide_load(p)); }
+WORD void vec_store_double(double *p, vec a) { wide_store(p, wide_from_vec(a)); }
+WORD vec vec_load_f32(const float *p) { return vec_load(p); }
+WORD void vec_store_f32(float *p, vec a) { vec_store(p, a); }
+
+WORD vec vec_load_bf16(const uint16_t *p)
+{
+    return vec_from_bits(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p)), 16));
+}
+WORD void vec_store_bf16(uint16_t *p, vec a)
+{
+    veci bits = vec_bits(a), odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    veci rounded = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd);
+    veci quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000));
+    mask is_nan = _mm256_cmp_ps(a, a, _CMP_UNORD_Q);
+    vec result = vec_select(is_nan, vec_from_bits(quiet), vec_from_bits(rounded));
+    veci upper = _mm256_srli_epi32(vec_bits(result), 16);
+    _mm_storeu_si128((__m128i *)p, _mm_packus_epi32(_mm256_castsi256_si128(upper), _mm256_extracti128_si256(upper, 1)));
+}
+#ifdef __F16C__
+WORD vec vec_load_f16(const uint16_t *p) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p)); }
+WORD void vec_store_f16(uint16_t *p, vec a)
+{
+    _mm_storeu_si128((__m128i *)p, _mm256_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT));
+}
+#else
+WORD vec vec_load_f16(const uint16_t *p)
+{
+    float lanes[VEC_WIDTH];
+    for (int w = 0; w < VEC_WIDTH; w++) lanes[w] = half_from_f16(p[w]);
+    return vec_load(lanes);
+}
+WORD void vec_store_f16(uint16_t *p, vec a)
+{
+    float lanes[VEC_WIDTH];
+    vec_store(lanes, a);
+    for (int w = 0; w < VEC_WIDTH; w++) p[w] = half_to_f16(lanes[w]);
+}
+#endif
+
 /* -- Reductions. -- */
 
 WORD float vec_reduce_max(vec a)
@@ -200,7 +248,7 @@ WORD fold8 fold8_add(fold8 a, fold8 b)
 {
     return (fold8){_mm256_add_pd(a.low, b.low), _mm256_add_pd(a.high, b.high)};
 }
-WORD double fold8_total(fold8 a)
+WORD total fold8_total(fold8 a)
 {
     __m256d sum04_15_26_37 = _mm256_add_pd(a.low, a.high);
     __m128d even_odd = _mm_add_pd(_mm256_castpd256_pd128(sum04_15_26_37),

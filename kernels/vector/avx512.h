@@ -16,11 +16,13 @@
 #define VEC_FUSED 1
 #define WORD static inline __attribute__((always_inline, unused))
 
+typedef float real;
 typedef __m512 vec;
 typedef __m512i veci;
 typedef struct { __m512d low, high; } wide;
 typedef __mmask16 mask;
 typedef struct { __m512d sum; } fold8;
+typedef double total; /* sum of a row */
 
 #define LOW_HALF(a) _mm512_castps512_ps256(a)
 #define HIGH_HALF(a) _mm512_extractf32x8_ps(a, 1)
@@ -159,6 +161,34 @@ WORD wide wide_fma(wide a, wide b, wide c)
     return (wide){_mm512_fmadd_pd(a.low, b.low, c.low), _mm512_fmadd_pd(a.high, b.high, c.high)};
 }
 
+/* -- Storage. -- */
+
+WORD wide wide_load_total(const total *p) { return wide_load(p); }
+WORD void wide_store_total(total *p, wide a) { wide_store(p, a); }
+WORD vec vec_load_double(const double *p) { return vec_from_wide(wide_load(p)); }
+WORD void vec_store_double(double *p, vec a) { wide_store(p, wide_from_vec(a)); }
+WORD vec vec_load_f32(const float *p) { return vec_load(p); }
+WORD void vec_store_f32(float *p, vec a) { vec_store(p, a); }
+
+/* Rounded as integers: vcvtneps2bf16 (AVX512_BF16) would flush subnormal numbers. */
+WORD vec vec_load_bf16(const uint16_t *p)
+{
+    return vec_from_bits(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)), 16));
+}
+WORD void vec_store_bf16(uint16_t *p, vec a)
+{
+    veci bits = vec_bits(a), odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    veci rounded = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
+    mask is_nan = _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q);
+    veci result = _mm512_mask_or_epi32(rounded, is_nan, bits, _mm512_set1_epi32(0x400000));
+    _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi32_epi16(_mm512_srli_epi32(result, 16)));
+}
+WORD vec vec_load_f16(const uint16_t *p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p)); }
+WORD void vec_store_f16(uint16_t *p, vec a)
+{
+    _mm256_storeu_si256((__m256i *)p, _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT));
+}
+
 /* -- Reductions. -- */
 
 WORD float vec_reduce_max(vec a) { return _mm512_reduce_max_ps(a); }
@@ -178,7 +208,7 @@ WORD fold8 fold8_lanes(const vec lanes[32 / VEC_WIDTH])
 }
 WORD fold8 fold8_zero(void) { return (fold8){_mm512_setzero_pd()}; }
 WORD fold8 fold8_add(fold8 a, fold8 b) { return (fold8){_mm512_add_pd(a.sum, b.sum)}; }
-WORD double fold8_total(fold8 a)
+WORD total fold8_total(fold8 a)
 {
     __m256d sum04_15_26_37 = _mm256_add_pd(_mm512_castpd512_pd256(a.sum), _mm512_extractf64x4_pd(a.sum, 1));
     __m128d even_odd = _mm_add_pd(_mm256_castpd256_pd128(sum04_15_26_37),

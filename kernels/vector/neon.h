@@ -56,11 +56,13 @@ WORD float64x2_t vdivq_f64(float64x2_t a, float64x2_t b)
 #define VEC_FUSED 0
 #endif
 
+typedef float real;
 typedef float32x4_t vec;
 typedef int32x4_t veci;
 typedef struct { float64x2_t low, high; } wide;
 typedef uint32x4_t mask;
 typedef struct { float64x2_t pair[4]; } fold8;
+typedef double total; /* sum of a row */
 
 /* -- Memory. -- */
 
@@ -203,6 +205,29 @@ WORD wide wide_fma(wide a, wide b, wide c)
     return (wide){vfmaq_f64(c.low, a.low, b.low), vfmaq_f64(c.high, a.high, b.high)};
 }
 
+/* -- Storage. -- */
+
+WORD wide wide_load_total(const total *p) { return wide_load(p); }
+WORD void wide_store_total(total *p, wide a) { wide_store(p, a); }
+WORD vec vec_load_double(const double *p) { return vec_from_wide(wide_load(p)); }
+WORD void vec_store_double(double *p, vec a) { wide_store(p, wide_from_vec(a)); }
+WORD vec vec_load_f32(const float *p) { return vec_load(p); }
+WORD void vec_store_f32(float *p, vec a) { vec_store(p, a); }
+
+WORD vec vec_load_bf16(const uint16_t *p)
+{
+    return vreinterpretq_f32_u32(vshlq_n_u32(vmovl_u16(vld1_u16(p)), 16));
+}
+WORD void vec_store_bf16(uint16_t *p, vec a)
+{
+    uint32x4_t bits = vreinterpretq_u32_f32(a), odd = vandq_u32(vshrq_n_u32(bits, 16), vdupq_n_u32(1));
+    uint32x4_t rounded = vaddq_u32(vaddq_u32(bits, vdupq_n_u32(0x7fff)), odd);
+    uint32x4_t quiet = vorrq_u32(bits, vdupq_n_u32(0x400000));
+    vst1_u16(p, vshrn_n_u32(vbslq_u32(vceqq_f32(a, a), rounded, quiet), 16));
+}
+WORD vec vec_load_f16(const uint16_t *p) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))); }
+WORD void vec_store_f16(uint16_t *p, vec a) { vst1_u16(p, vreinterpret_u16_f16(vcvt_f16_f32(a))); }
+
 /* -- Reductions. -- */
 
 WORD float vec_reduce_max(vec a) { return vmaxvq_f32(a); }
@@ -230,7 +255,7 @@ WORD fold8 fold8_add(fold8 a, fold8 b)
     for (int k = 0; k < 4; k++) a.pair[k] = vaddq_f64(a.pair[k], b.pair[k]);
     return a;
 }
-WORD double fold8_total(fold8 a)
+WORD total fold8_total(fold8 a)
 {
     float64x2_t sum04_15 = vaddq_f64(a.pair[0], a.pair[2]);
     float64x2_t sum26_37 = vaddq_f64(a.pair[1], a.pair[3]);

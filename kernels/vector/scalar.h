@@ -19,15 +19,19 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "half.h"
+
 #define VEC_WIDTH 1
 #define VEC_FUSED 1
 #define WORD static inline __attribute__((always_inline, unused))
 
+typedef float real;
 typedef float vec;
 typedef int32_t veci;
 typedef double wide;
 typedef int mask;
 typedef struct { double lane[8]; } fold8;
+typedef double total; /* sum of a row */
 
 /* -- Memory. No alignment is asked for. -- */
 
@@ -128,6 +132,24 @@ WORD wide wide_mul(wide a, wide b) { return a * b; }
 WORD wide wide_div(wide a, wide b) { return a / b; }
 WORD wide wide_fma(wide a, wide b, wide c) { return fma(a, b, c); }
 
+/* -- Storage: VEC_WIDTH elements of another type. -- */
+
+/* Sums of rows. */
+WORD wide wide_load_total(const total *p) { return *p; }
+WORD void wide_store_total(total *p, wide a) { *p = a; }
+/* Doubles, rounded to nearest even on the way in. */
+WORD vec vec_load_double(const double *p) { return (float)*p; }
+WORD void vec_store_double(double *p, vec a) { *p = a; }
+/* Elements of a tensor in its own type. Loads are exact. Stores round once, to nearest even:
+ * what is too large becomes infinite, subnormal results are exact to their last place, and NaN
+ * stays NaN. */
+WORD vec vec_load_f32(const float *p) { return *p; }
+WORD void vec_store_f32(float *p, vec a) { *p = a; }
+WORD vec vec_load_bf16(const uint16_t *p) { return half_from_bf16(*p); }
+WORD void vec_store_bf16(uint16_t *p, vec a) { *p = half_to_bf16(a); }
+WORD vec vec_load_f16(const uint16_t *p) { return half_from_f16(*p); }
+WORD void vec_store_f16(uint16_t *p, vec a) { *p = half_to_f16(a); }
+
 /* -- Reductions. -- */
 
 /* Largest lane of a vector without NaN; of zeros, either. */
@@ -150,7 +172,7 @@ WORD fold8 fold8_add(fold8 a, fold8 b)
     return a;
 }
 /* ((0 + 4) + (2 + 6)) + ((1 + 5) + (3 + 7)). */
-WORD double fold8_total(fold8 a)
+WORD total fold8_total(fold8 a)
 {
     return ((a.lane[0] + a.lane[4]) + (a.lane[2] + a.lane[6])) + ((a.lane[1] + a.lane[5]) + (a.lane[3] + a.lane[7]));
 }

@@ -17,11 +17,13 @@
 #define VEC_FUSED 0
 #define WORD static inline __attribute__((always_inline, unused))
 
+typedef float real;
 typedef __m128 vec;
 typedef __m128i veci;
 typedef struct { __m128d low, high; } wide;
 typedef __m128 mask;
 typedef struct { __m128d pair[4]; } fold8;
+typedef double total; /* sum of a row */
 
 /* Lanes 2 and 3, moved to 0 and 1. */
 #define HIGH_HALF(a) _mm_movehl_ps(a, a)
@@ -159,6 +161,61 @@ WORD wide wide_mul(wide a, wide b) { return (wide){_mm_mul_pd(a.low, b.low), _mm
 WORD wide wide_div(wide a, wide b) { return (wide){_mm_div_pd(a.low, b.low), _mm_div_pd(a.high, b.high)}; }
 WORD wide wide_fma(wide a, wide b, wide c) { return wide_add(wide_mul(a, b), c); }
 
+/* -- Storage. -- */
+
+WORD wide wide_load_total(const total *p) { return wide_load(p); }
+WORD void wide_store_total(total *p, wide a) { wide_store(p, a); }
+WORD vec vec_load_double(const double *p) { return vec_from_wide(wide_load(p)); }
+WORD void vec_store_double(double *p, vec a) { wide_store(p, wide_from_vec(a)); }
+WORD vec vec_load_f32(const float *p) { return vec_load(p); }
+WORD void vec_store_f32(float *p, vec a) { vec_store(p, a); }
+
+WORD vec vec_load_bf16(const uint16_t *p)
+{
+    return _mm_castsi128_ps(_mm_unpacklo_epi16(_mm_setzero_si128(), _mm_loadl_epi64((const __m128i *)p)));
+}
+/* The upper 16 bits of each lane. Packing saturates as signed, so they come down signed. */
+WORD void store_upper(uint16_t *p, __m128i a)
+{
+    __m128i upper = _mm_srai_epi32(a, 16);
+    _mm_storel_epi64((__m128i *)p, _mm_packs_epi32(upper, upper));
+}
+WORD void vec_store_bf16(uint16_t *p, vec a)
+{
+    veci bits = vec_bits(a), odd = _mm_and_si128(_mm_srli_epi32(bits, 16), _mm_set1_epi32(1));
+    veci rounded = _mm_add_epi32(_mm_add_epi32(bits, _mm_set1_epi32(0x7fff)), odd);
+    veci quiet = _mm_or_si128(bits, _mm_set1_epi32(0x400000));
+    store_upper(p, vec_bits(vec_select(_mm_cmpunord_ps(a, a), vec_from_bits(quiet), vec_from_bits(rounded))));
+}
+
+/* The integer algorithms of half.h, with selects for its branches. */
+WORD vec vec_load_f16(const uint16_t *p)
+{
+    __m128i halves = _mm_unpacklo_epi16(_mm_loadl_epi64((const __m128i *)p), _mm_setzero_si128());
+    __m128i magnitude = _mm_and_si128(halves, _mm_set1_epi32(0x7fff));
+    __m128i sign = _mm_slli_epi32(_mm_xor_si128(halves, magnitude), 16);
+    __m128i rebias = _mm_set1_epi32(112 << 23);
+    __m128i beyond = _mm_cmpgt_epi32(magnitude, _mm_set1_epi32(0x7bff));
+    __m128i normal = _mm_add_epi32(_mm_add_epi32(_mm_slli_epi32(magnitude, 13), rebias), _mm_and_si128(beyond, rebias));
+    vec subnormal = _mm_mul_ps(_mm_cvtepi32_ps(magnitude), _mm_set1_ps(0x1p-24f));
+    mask small = _mm_castsi128_ps(_mm_cmplt_epi32(magnitude, _mm_set1_epi32(0x0400)));
+    return _mm_or_ps(_mm_castsi128_ps(sign), vec_select(small, subnormal, _mm_castsi128_ps(normal)));
+}
+WORD void vec_store_f16(uint16_t *p, vec a)
+{
+    vec magnitude = vec_abs(a);
+    veci bits = vec_bits(magnitude), odd = _mm_and_si128(_mm_srli_epi32(bits, 13), _mm_set1_epi32(1));
+    veci rounded = _mm_add_epi32(_mm_add_epi32(bits, _mm_set1_epi32(0xfff - (112 << 23))), odd);
+    vec result = vec_from_bits(_mm_srli_epi32(rounded, 13));
+    vec in_half = _mm_add_ps(magnitude, _mm_set1_ps(0.5f));
+    vec subnormal = vec_from_bits(_mm_sub_epi32(vec_bits(in_half), _mm_set1_epi32(0x3f000000)));
+    result = vec_select(_mm_cmplt_ps(magnitude, _mm_set1_ps(0x1p-14f)), subnormal, result);
+    result = vec_select(_mm_cmpge_ps(magnitude, _mm_set1_ps(0x1p+16f)), vec_from_bits(veci_set(0x7c00)), result);
+    result = vec_select(_mm_cmpunord_ps(a, a), vec_from_bits(veci_set(0x7e00)), result);
+    veci shifted = _mm_slli_epi32(vec_bits(result), 16);
+    store_upper(p, _mm_or_si128(shifted, _mm_and_si128(vec_bits(a), _mm_set1_epi32(INT32_MIN))));
+}
+
 /* -- Reductions. -- */
 
 WORD float vec_reduce_max(vec a)
@@ -193,7 +250,7 @@ WORD fold8 fold8_add(fold8 a, fold8 b)
     for (int k = 0; k < 4; k++) a.pair[k] = _mm_add_pd(a.pair[k], b.pair[k]);
     return a;
 }
-WORD double fold8_total(fold8 a)
+WORD total fold8_total(fold8 a)
 {
     __m128d sum04_15 = _mm_add_pd(a.pair[0], a.pair[2]);
     __m128d sum26_37 = _mm_add_pd(a.pair[1], a.pair[3]);
