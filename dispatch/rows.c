@@ -47,7 +47,7 @@ static void describe(struct row_tensor *tensor, const struct row_call *call, enu
     const struct view *view = &call->operand[operand];
     tensor->data = view->name ? floats(view) : NULL;
     tensor->class_stride = call->class_stride[operand];
-    if (view->name) xent_fold_offsets(&call->fold, operand, first, count, tensor->row);
+    if (view->name) xent_fold_offsets(&call->fold, (int)operand, first, count, tensor->row);
 }
 
 /* One value a row from the job to a tensor of the caller's. */
@@ -56,7 +56,7 @@ static void scatter(const struct row_call *call, enum operand operand, int64_t f
     if (!call->operand[operand].name) return;
     ptrdiff_t offsets[XENT_ROWS];
     float *data = floats(&call->operand[operand]);
-    xent_fold_offsets(&call->fold, operand, first, count, offsets);
+    xent_fold_offsets(&call->fold, (int)operand, first, count, offsets);
     for (size_t i = 0; i < count; i++) data[offsets[i]] = values[i];
 }
 

@@ -17,6 +17,31 @@
 /* The tables of this build: the build defines XENT_HAVE_<TIER> for each. */
 extern const struct xent_kernels xent_kernels_scalar, xent_kernels_sse2, xent_kernels_avx2, xent_kernels_avx512,
     xent_kernels_neon, xent_kernels_neon_simde;
+#ifdef XENT_HAVE_SSE2
+#define TABLE_SSE2 &xent_kernels_sse2
+#else
+#define TABLE_SSE2 NULL
+#endif
+#ifdef XENT_HAVE_AVX2
+#define TABLE_AVX2 &xent_kernels_avx2
+#else
+#define TABLE_AVX2 NULL
+#endif
+#ifdef XENT_HAVE_AVX512
+#define TABLE_AVX512 &xent_kernels_avx512
+#else
+#define TABLE_AVX512 NULL
+#endif
+#ifdef XENT_HAVE_NEON
+#define TABLE_NEON &xent_kernels_neon
+#else
+#define TABLE_NEON NULL
+#endif
+#ifdef XENT_HAVE_NEON_SIMDE
+#define TABLE_NEON_SIMDE &xent_kernels_neon_simde
+#else
+#define TABLE_NEON_SIMDE NULL
+#endif
 
 static const struct {
     const char *name;
@@ -24,31 +49,11 @@ static const struct {
 } tiers[XENT_TIER_COUNT] = {
     [XENT_TIER_AUTO] = {"auto", NULL},
     [XENT_TIER_SCALAR] = {"scalar", &xent_kernels_scalar},
-    [XENT_TIER_SSE2] = {"sse2",
-#ifdef XENT_HAVE_SSE2
-                        &xent_kernels_sse2
-#endif
-    },
-    [XENT_TIER_AVX2] = {"avx2",
-#ifdef XENT_HAVE_AVX2
-                        &xent_kernels_avx2
-#endif
-    },
-    [XENT_TIER_AVX512] = {"avx512",
-#ifdef XENT_HAVE_AVX512
-                          &xent_kernels_avx512
-#endif
-    },
-    [XENT_TIER_NEON] = {"neon",
-#ifdef XENT_HAVE_NEON
-                        &xent_kernels_neon
-#endif
-    },
-    [XENT_TIER_NEON_SIMDE] = {"neon-simde",
-#ifdef XENT_HAVE_NEON_SIMDE
-                              &xent_kernels_neon_simde
-#endif
-    },
+    [XENT_TIER_SSE2] = {"sse2", TABLE_SSE2},
+    [XENT_TIER_AVX2] = {"avx2", TABLE_AVX2},
+    [XENT_TIER_AVX512] = {"avx512", TABLE_AVX512},
+    [XENT_TIER_NEON] = {"neon", TABLE_NEON},
+    [XENT_TIER_NEON_SIMDE] = {"neon-simde", TABLE_NEON_SIMDE},
 };
 
 static int tier_known(xent_tier tier) { return (int)tier >= 0 && (int)tier < XENT_TIER_COUNT; }
