@@ -297,7 +297,7 @@ XENT_API xent_status xent_sigmoid(const xent_tensor *input, const xent_elementwi
                                   const xent_tensor *output, xent_error *error);
 
 /* Backward of sigmoid, from its output s and the incoming gradient g: g s (1 - s).
- * Error: 2 ulp of g s (1 - s) of the given s. */
+ * Error: 3 ulp. */
 XENT_API xent_status xent_sigmoid_backward(const xent_tensor *output, const xent_tensor *output_gradient,
                                            const xent_elementwise_options *options,
                                            const xent_tensor *gradient, xent_error *error);
@@ -345,7 +345,7 @@ typedef struct xent_bce_outputs {
  * XENT_ERROR_PROBABILITY with the element and the value. This check runs in the same
  * pass as the computation, each block of 1024 elements before it is written: it is the one
  * error that can leave earlier blocks of loss and gradients written (sum, divisor and mean
- * are not). Error: loss within 3 ulp of the larger of its terms, gradient in p
+ * are not). Error: loss within 4 ulp of the larger of its terms, gradient in p
  * within 4 ulp, in y within 3 ulp of the larger of its terms. */
 XENT_API xent_status xent_bce(const xent_tensor *input, const xent_tensor *target,
                               const xent_bce_options *options, const xent_bce_outputs *outputs,
@@ -357,7 +357,7 @@ XENT_API xent_status xent_bce(const xent_tensor *input, const xent_tensor *targe
  *
  * input x and target y: f32, one shape; no range check on y. Nothing cancels and nothing
  * vanishes where y is 0 or 1: x = 20, y = 1 has loss and -gradient 2.0611536e-9. Error: loss
- * and gradients within 4 ulp of the larger of their terms. */
+ * and gradients within 5 ulp of the larger of their terms. */
 XENT_API xent_status xent_bce_with_logits(const xent_tensor *input, const xent_tensor *target,
                                           const xent_bce_options *options, const xent_bce_outputs *outputs,
                                           xent_error *error);
