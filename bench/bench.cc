@@ -3,14 +3,15 @@
  *
  *   bench                        everything, as kernel/pass/tier/shape
  *   bench --table                ... as a Markdown table
- *   bench --quick                three shapes, briefly: for emulators
- *   bench --benchmark_filter=X   what the regular expression X finds
+ *   bench --quick                a few small shapes, briefly: for emulators
+ *   bench --benchmark_filter=X   what the regular expression X finds: avx2/1024x10/, say
  *
- * All of Google Benchmark's flags work. A time is the least over short slices, between
- * which the speed of light is timed too, so that both see the same machine:
- * --benchmark_min_time says for how long. Counters: light is the ratio to the speed of
- * light (1 can't be beaten where every element takes an exp); ns_per_element;
- * bytes_per_second counts each logits-sized tensor read or written once. */
+ * All of Google Benchmark's flags work; it adds /manual_time to the names. A time is the
+ * least over short slices, between which the speed of light is timed too, so that both see
+ * the same machine: --benchmark_min_time says for how long (default 0.03 seconds).
+ * Counters: ns_per_element; light is its ratio to the speed of light, with a floor of about
+ * 1 where every element takes an exp; bytes_per_second counts each logits-sized tensor
+ * that has to be read or written once. */
 #include "light.h"
 #include "table.h"
 
@@ -80,7 +81,7 @@ const std::vector<Shape> element_shapes = {{{1000}, true}, {{100000}, false}, {{
 /* Random numbers in memory that all benchmarks share; a shape takes the front of it. */
 class Pool {
 public:
-    /* Uniform in [low, high), which is all the kernels' speed should depend on. */
+    /* Uniform in [low, high): a kernel's speed should depend on no more than that. */
     Pool(float low, float high) : low_(low), high_(high) {}
 
     float *front(std::int64_t count)

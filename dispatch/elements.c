@@ -2,6 +2,7 @@
  * strides, in jobs of XENT_ELEMENTS elements, which are read where they lie if packed, and
  * through a tile on the stack if not. */
 #include <math.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "error.h"
@@ -10,16 +11,16 @@
 #include "tensor.h"
 #include "tier.h"
 
-#define FLOATS DTYPE(XENT_F32)
-
 enum operand { IN, IN2, WEIGHT, POS_WEIGHT, IN_SCALE, OUT, OUT2, LOSS, OPERANDS };
 
 struct element_call {
     void (*kernel)(struct element_job *);
     struct view operand[OPERANDS]; /* name NULL: absent */
     struct fold fold;
-    float scale;
+    const struct xent_kernels *kernels;
+    double scale, keep, spread, focal_gamma, focal_alpha;
     struct xent_sum *sum; /* of the losses; NULL: not wanted */
+    int report_non_finite;
 };
 
 /* Shapes must be the input's by now, or broadcast to it. */
@@ -46,34 +47,52 @@ static xent_status fold_operands(struct element_call *call, xent_error *error)
     return XENT_OK;
 }
 
-/* count elements of an operand from element first on, packed; NULL if it is absent. */
-static float *packed(const struct element_call *call, enum operand operand, int is_packed, int64_t first, size_t count,
-                     const ptrdiff_t *offsets, float *tile)
+/* count elements of an operand from element first on, to or from a tile. */
+static void transfer(const struct element_call *call, int operand, int64_t first, size_t count, char *tile,
+                     void (*how)(const struct storage_job *))
 {
     const struct view *view = &call->operand[operand];
-    if (!view->name) return NULL;
-    float *data = (float *)(void *)view->data;
-    if (is_packed) return data + first;
-    if (operand < OUT)
-        for (size_t i = 0; i < count; i++) tile[i] = data[offsets[i]];
-    return tile;
+    size_t real = call->operand[IN].dtype == XENT_F64 ? sizeof(double) : sizeof(float);
+    for (size_t done = 0; done < count;) {
+        ptrdiff_t at, step;
+        int64_t left = xent_fold_run(&call->fold, operand, first + (int64_t)done, &at, &step);
+        size_t run = (int64_t)(count - done) < left ? count - done : (size_t)left;
+        how(&(struct storage_job){view->data + at * (ptrdiff_t)view->item, view->dtype, step, run, tile + done * real});
+        done += run;
+    }
+}
+
+static xent_status improper(const struct element_call *call, const struct element_job *job, int64_t first, xent_error *error)
+{
+    int wide = call->operand[IN].dtype == XENT_F64;
+    double p = wide ? ((const double *)job->in)[job->invalid] : ((const float *)job->in)[job->invalid];
+    double y = wide ? ((const double *)job->in2)[job->invalid] : ((const float *)job->in2)[job->invalid];
+    int of_input = !(p >= 0.0 && p <= 1.0);
+    return xent_fail_at(error, XENT_ERROR_PROBABILITY, of_input ? "input" : "target", first + (int64_t)job->invalid,
+                        of_input ? p : y, "%.9g in element %lld is not in [0, 1]", of_input ? p : y,
+                        (long long)(first + (int64_t)job->invalid));
 }
 
 static xent_status run(const struct element_call *call, xent_error *error)
 {
-    struct element_job job = {.scale = call->scale, .want_sum = call->sum != NULL, .invalid = -1};
-    float tile[OPERANDS][XENT_ELEMENTS];
-    ptrdiff_t offsets[XENT_ELEMENTS];
+    struct element_job job = {.scale = call->scale, .keep = call->keep, .spread = call->spread,
+                              .focal_gamma = call->focal_gamma, .focal_alpha = call->focal_alpha,
+                              .want_sum = call->sum != NULL, .invalid = -1};
+    double tile[OPERANDS][XENT_ELEMENTS]; /* doubles or floats */
     int is_packed[OPERANDS];
-    for (int o = 0; o < OPERANDS; o++) is_packed[o] = xent_fold_packed(&call->fold, o);
-    int64_t total = call->fold.count;
+    int64_t total = call->fold.count, non_finite = -1;
+    double non_finite_loss = 0.0;
+    xent_dtype real = call->operand[IN].dtype == XENT_F64 ? XENT_F64 : XENT_F32;
+    for (int o = 0; o < OPERANDS; o++) is_packed[o] = call->operand[o].dtype == real && xent_fold_packed(&call->fold, o);
     for (int64_t first = 0; first < total; first += XENT_ELEMENTS) {
         size_t count = total - first < XENT_ELEMENTS ? (size_t)(total - first) : XENT_ELEMENTS;
-        float *at[OPERANDS];
+        char *at[OPERANDS];
         for (int o = 0; o < OPERANDS; o++) {
-            if (call->operand[o].name && !is_packed[o] && o < OUT) xent_fold_offsets(&call->fold, o, first, count, offsets);
-            at[o] = packed(call, (enum operand)o, is_packed[o], first, count, offsets, tile[o]);
+            const struct view *view = &call->operand[o];
+            at[o] = !view->name ? NULL : is_packed[o] ? view->data + first * (int64_t)view->item : (char *)tile[o];
+            if (at[o] && !is_packed[o] && o < OUT) transfer(call, o, first, count, at[o], call->kernels->read);
         }
+        if (call->report_non_finite && !at[LOSS]) at[LOSS] = (char *)tile[LOSS];
         job.count = count;
         job.in = at[IN];
         job.in2 = at[IN2];
@@ -84,22 +103,18 @@ static xent_status run(const struct element_call *call, xent_error *error)
         job.out2 = at[OUT2];
         job.loss = at[LOSS];
         call->kernel(&job);
-        if (job.invalid >= 0) {
-            float p = job.in[job.invalid], y = job.in2[job.invalid];
-            int of_input = !(p >= 0.0f && p <= 1.0f);
-            return xent_fail_at(error, XENT_ERROR_PROBABILITY, of_input ? "input" : "target",
-                                first + (int64_t)job.invalid, of_input ? (double)p : (double)y,
-                                "%.9g in element %lld is not in [0, 1]", of_input ? (double)p : (double)y,
-                                (long long)(first + (int64_t)job.invalid));
+        if (job.invalid >= 0) return improper(call, &job, first, error);
+        for (size_t i = 0; call->report_non_finite && non_finite < 0 && i < count; i++) {
+            double loss = real == XENT_F64 ? ((const double *)job.loss)[i] : (double)((const float *)job.loss)[i];
+            if (!isfinite(loss)) non_finite = first + (int64_t)i, non_finite_loss = loss;
         }
-        for (int o = OUT; o < OPERANDS; o++) {
-            if (!at[o] || is_packed[o]) continue;
-            float *data = (float *)(void *)call->operand[o].data;
-            xent_fold_offsets(&call->fold, o, first, count, offsets);
-            for (size_t i = 0; i < count; i++) data[offsets[i]] = at[o][i];
-        }
+        for (int o = OUT; o < OPERANDS; o++)
+            if (call->operand[o].name && !is_packed[o]) transfer(call, o, first, count, at[o], call->kernels->write);
         if (call->sum) xent_sum_add(call->sum, job.sum);
     }
+    if (non_finite >= 0)
+        return xent_fail_at(error, XENT_ERROR_NON_FINITE, "outputs.loss", non_finite, non_finite_loss,
+                            "%g in element %lld", non_finite_loss, (long long)non_finite);
     return XENT_OK;
 }
 
@@ -114,98 +129,109 @@ xent_status xent_elementwise_options_init(xent_elementwise_options *options, siz
     return XENT_OK;
 }
 
-static xent_status choose(const xent_elementwise_options *options, const struct xent_kernels **kernels, xent_error *error)
+static xent_status choose(const xent_elementwise_options *options, struct xent_tables *tables, xent_error *error)
 {
     xent_elementwise_options ours = {sizeof ours, NULL};
     TRY(xent_read_struct(&ours, sizeof ours, options, 0, "options", error));
-    return xent_choose(ours.execution, kernels, error);
+    return xent_choose(ours.execution, tables, error);
 }
 
-/* One or (in2_name not NULL) two inputs, and one output. */
-static xent_status elementwise(struct element_call *call, const xent_tensor *in, const char *in_name,
-                               const xent_tensor *in2, const char *in2_name, const xent_tensor *out, const char *out_name,
-                               xent_error *error)
+/* One of these functions: the offset of its kernel in the table, one or (in2_name not NULL)
+ * two inputs, and one output. */
+static xent_status elementwise(const xent_elementwise_options *options, size_t kernel, const xent_tensor *in,
+                               const char *in_name, const xent_tensor *in2, const char *in2_name, const xent_tensor *out,
+                               const char *out_name, xent_error *error)
 {
-    TRY(xent_view_tensor(&call->operand[IN], in, FLOATS, 1, in_name, error));
-    if (in2_name) TRY(xent_view_tensor(&call->operand[IN2], in2, FLOATS, 1, in2_name, error));
-    TRY(xent_view_tensor(&call->operand[OUT], out, FLOATS, 1, out_name, error));
-    TRY(fold_operands(call, error));
-    return run(call, error);
+    struct element_call call = {.scale = 1.0, .keep = 1.0};
+    struct xent_tables tables;
+    TRY(choose(options, &tables, error));
+    TRY(xent_view_tensor(&call.operand[IN], in, XENT_FLOATS, 1, in_name, error));
+    xent_dtype dtype = call.operand[IN].dtype;
+    if (in2_name) TRY(xent_view_tensor(&call.operand[IN2], in2, xent_dtypes_beside(dtype), 1, in2_name, error));
+    TRY(xent_view_tensor(&call.operand[OUT], out, DTYPE(dtype), 1, out_name, error));
+    TRY(fold_operands(&call, error));
+    call.kernels = xent_kernels_for(&tables, dtype);
+    memcpy(&call.kernel, (const char *)call.kernels + kernel, sizeof call.kernel);
+    return run(&call, error);
 }
 
-xent_status xent_sigmoid(const xent_tensor *input, const xent_elementwise_options *options, const xent_tensor *output,
-                         xent_error *error)
+xent_status xent_sigmoid(const xent_tensor *input, const xent_elementwise_options *options,
+    const xent_tensor *output, xent_error *error)
 {
-    const struct xent_kernels *kernels;
-    TRY(choose(options, &kernels, error));
-    struct element_call call = {.kernel = kernels->sigmoid};
-    return elementwise(&call, input, "input", NULL, NULL, output, "output", error);
+    return elementwise(options, offsetof(struct xent_kernels, sigmoid), input, "input", NULL, NULL, output, "output", error);
 }
 
 xent_status xent_log_sigmoid(const xent_tensor *input, const xent_elementwise_options *options,
-                             const xent_tensor *output, xent_error *error)
+    const xent_tensor *output, xent_error *error)
 {
-    const struct xent_kernels *kernels;
-    TRY(choose(options, &kernels, error));
-    struct element_call call = {.kernel = kernels->log_sigmoid};
-    return elementwise(&call, input, "input", NULL, NULL, output, "output", error);
+    return elementwise(options, offsetof(struct xent_kernels, log_sigmoid), input, "input", NULL, NULL, output, "output", error);
 }
 
-xent_status xent_sigmoid_backward(const xent_tensor *output, const xent_tensor *output_gradient,
-                                  const xent_elementwise_options *options, const xent_tensor *gradient, xent_error *error)
+xent_status xent_sigmoid_backward(const xent_tensor *output, const xent_tensor *output_gradient, const xent_elementwise_options *options,
+    const xent_tensor *gradient, xent_error *error)
 {
-    const struct xent_kernels *kernels;
-    TRY(choose(options, &kernels, error));
-    struct element_call call = {.kernel = kernels->sigmoid_backward};
-    return elementwise(&call, output, "output", output_gradient, "output_gradient", gradient, "gradient", error);
+    return elementwise(options, offsetof(struct xent_kernels, sigmoid_backward), output, "output", output_gradient, "output_gradient", gradient, "gradient", error);
 }
 
-xent_status xent_log_sigmoid_backward(const xent_tensor *input, const xent_tensor *output_gradient,
-                                      const xent_elementwise_options *options, const xent_tensor *gradient,
-                                      xent_error *error)
+xent_status xent_log_sigmoid_backward(const xent_tensor *input, const xent_tensor *output_gradient, const xent_elementwise_options *options,
+    const xent_tensor *gradient, xent_error *error)
 {
-    const struct xent_kernels *kernels;
-    TRY(choose(options, &kernels, error));
-    struct element_call call = {.kernel = kernels->log_sigmoid_backward};
-    return elementwise(&call, input, "input", output_gradient, "output_gradient", gradient, "gradient", error);
+    return elementwise(options, offsetof(struct xent_kernels, log_sigmoid_backward), input, "input", output_gradient, "output_gradient", gradient, "gradient", error);
 }
 
 /* -- Binary cross-entropy -- */
 
 xent_status xent_bce_options_init(xent_bce_options *options, size_t size)
 {
-    xent_bce_options defaults = {sizeof defaults, NULL, XENT_REDUCTION_MEAN, NULL, NULL, NULL};
+    xent_bce_options defaults = {.size = sizeof defaults, .focal_alpha = -1.0};
     if (!options) return XENT_ERROR_NULL;
     if (size != sizeof defaults) return XENT_ERROR_STRUCT_SIZE;
     *options = defaults;
     return XENT_OK;
 }
 
+static xent_status check_bce_options(const xent_bce_options *o, int with_logits, xent_error *error)
+{
+    if ((int)o->divisor_kind < XENT_DIVISOR_WEIGHTS || o->divisor_kind > XENT_DIVISOR_GIVEN)
+        return xent_fail(error, XENT_ERROR_VALUE, "options.divisor_kind", "%d is unknown", (int)o->divisor_kind);
+    if (!(o->label_smoothing >= 0.0 && o->label_smoothing <= 1.0))
+        return xent_fail(error, XENT_ERROR_VALUE, "options.label_smoothing", "%g is not in [0, 1]", o->label_smoothing);
+    if (!(o->focal_gamma >= 0.0 && isfinite(o->focal_gamma)))
+        return xent_fail(error, XENT_ERROR_VALUE, "options.focal_gamma", "%g is negative or not finite", o->focal_gamma);
+    if (o->focal_gamma > 0.0 && (!with_logits || o->pos_weight))
+        return xent_fail(error, XENT_ERROR_VALUE, "options.focal_gamma", "is for logits without pos_weight");
+    if (!(o->focal_alpha == -1.0 || (o->focal_alpha >= 0.0 && o->focal_alpha <= 1.0)))
+        return xent_fail(error, XENT_ERROR_VALUE, "options.focal_alpha", "%g is neither in [0, 1] nor -1", o->focal_alpha);
+    return XENT_OK;
+}
+
 static xent_status binary_loss(const xent_tensor *input, const xent_tensor *target, const xent_bce_options *options,
                                const xent_bce_outputs *outputs, int with_logits, xent_error *error)
 {
-    struct element_call call = {.scale = 1.0f};
+    struct element_call call = {.scale = 1.0};
     xent_bce_options ours;
     xent_bce_outputs wanted = {0};
-    const struct xent_kernels *kernels;
+    struct xent_tables tables;
     xent_bce_options_init(&ours, sizeof ours);
     TRY(xent_read_struct(&ours, sizeof ours, options, 0, "options", error));
-    TRY(xent_choose(ours.execution, &kernels, error));
+    TRY(xent_choose(ours.execution, &tables, error));
     TRY(xent_read_struct(&wanted, sizeof wanted, outputs, 1, "outputs", error));
     if ((int)ours.reduction < XENT_REDUCTION_MEAN || ours.reduction > XENT_REDUCTION_NONE)
         return xent_fail(error, XENT_ERROR_REDUCTION, "options.reduction", "%d is unknown", (int)ours.reduction);
     if (!with_logits && ours.pos_weight)
         return xent_fail(error, XENT_ERROR_VALUE, "options.pos_weight", "is for logits, and must be NULL");
-    call.kernel = with_logits ? kernels->bce_with_logits : kernels->bce;
+    TRY(check_bce_options(&ours, with_logits, error));
     struct view *view = call.operand;
-    TRY(xent_view_tensor(&view[IN], input, FLOATS, 1, "input", error));
-    TRY(xent_view_tensor(&view[IN2], target, FLOATS, 1, "target", error));
-    TRY(xent_view_tensor(&view[WEIGHT], ours.weight, FLOATS, 0, "options.weight", error));
-    TRY(xent_view_tensor(&view[POS_WEIGHT], ours.pos_weight, FLOATS, 0, "options.pos_weight", error));
-    TRY(xent_view_tensor(&view[IN_SCALE], ours.output_gradient, FLOATS, 0, "options.output_gradient", error));
-    TRY(xent_view_tensor(&view[OUT], wanted.gradient, FLOATS, 0, "outputs.gradient", error));
-    TRY(xent_view_tensor(&view[OUT2], wanted.target_gradient, FLOATS, 0, "outputs.target_gradient", error));
-    TRY(xent_view_tensor(&view[LOSS], wanted.loss, FLOATS, 0, "outputs.loss", error));
+    TRY(xent_view_tensor(&view[IN], input, XENT_FLOATS, 1, "input", error));
+    xent_dtype dtype = view[IN].dtype;
+    unsigned beside = xent_dtypes_beside(dtype);
+    TRY(xent_view_tensor(&view[IN2], target, beside, 1, "target", error));
+    TRY(xent_view_tensor(&view[WEIGHT], ours.weight, beside, 0, "options.weight", error));
+    TRY(xent_view_tensor(&view[POS_WEIGHT], ours.pos_weight, beside, 0, "options.pos_weight", error));
+    TRY(xent_view_tensor(&view[IN_SCALE], ours.output_gradient, beside, 0, "options.output_gradient", error));
+    TRY(xent_view_tensor(&view[OUT], wanted.gradient, DTYPE(dtype), 0, "outputs.gradient", error));
+    TRY(xent_view_tensor(&view[OUT2], wanted.target_gradient, DTYPE(view[IN2].dtype), 0, "outputs.target_gradient", error));
+    TRY(xent_view_tensor(&view[LOSS], wanted.loss, xent_dtypes_of_rows(dtype), 0, "outputs.loss", error));
     TRY(xent_broadcast(&view[WEIGHT], view[IN].shape, view[IN].ndim, "input", error));
     TRY(xent_broadcast(&view[POS_WEIGHT], view[IN].shape, view[IN].ndim, "input", error));
     if (view[IN_SCALE].name && view[IN_SCALE].ndim > 0) {
@@ -213,20 +239,28 @@ static xent_status binary_loss(const xent_tensor *input, const xent_tensor *targ
             return xent_fail(error, XENT_ERROR_SHAPE, "options.output_gradient", "must be a scalar for a reduced loss");
     } else TRY(xent_broadcast(&view[IN_SCALE], view[IN].shape, view[IN].ndim, "input", error));
     TRY(fold_operands(&call, error));
-    double count = (double)call.fold.count;
-    if (ours.reduction == XENT_REDUCTION_MEAN) call.scale = (float)(1.0 / count);
+    call.kernels = xent_kernels_for(&tables, dtype);
+    call.kernel = with_logits ? call.kernels->bce_with_logits : call.kernels->bce;
+    call.keep = 1.0 - ours.label_smoothing;
+    call.spread = ours.label_smoothing / 2.0;
+    call.focal_gamma = ours.focal_gamma;
+    call.focal_alpha = ours.focal_alpha;
+    call.report_non_finite = ours.report_non_finite;
+    double divisor = ours.divisor_kind == XENT_DIVISOR_GIVEN ? ours.divisor : (double)call.fold.count;
+    if (ours.reduction == XENT_REDUCTION_MEAN) call.scale = 1.0 / divisor;
     struct xent_sum sum;
     int want_sum = wanted.sum || wanted.mean;
     if (want_sum) {
         xent_sum_init(&sum);
         call.sum = &sum;
     }
-    TRY(run(&call, error));
+    xent_status status = run(&call, error);
+    if (status && status != XENT_ERROR_NON_FINITE) return status;
     double total = want_sum ? xent_sum_round(&sum) : 0.0;
     if (wanted.sum) *wanted.sum = total;
-    if (wanted.divisor) *wanted.divisor = count;
-    if (wanted.mean) *wanted.mean = total / count;
-    return XENT_OK;
+    if (wanted.divisor) *wanted.divisor = divisor;
+    if (wanted.mean) *wanted.mean = call.fold.count == 0 && ours.empty_mean_is_zero ? 0.0 : total / divisor;
+    return status;
 }
 
 xent_status xent_bce(const xent_tensor *input, const xent_tensor *target, const xent_bce_options *options,

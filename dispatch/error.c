@@ -22,6 +22,7 @@ const char *xent_status_string(xent_status status)
     case XENT_ERROR_PROBABILITY: return "a probability outside [0, 1]";
     case XENT_ERROR_VALUE: return "an option outside its range";
     case XENT_ERROR_TIER: return "a tier that can't run here";
+    case XENT_ERROR_NON_FINITE: return "a loss that is not finite";
     }
     return "an unknown status";
 }

@@ -22,24 +22,31 @@ void xent_fold(struct fold *fold, const int64_t *shape, int ndim, int operands, 
     for (int o = 0; o < operands; o++) fold->stride[o][0] = 1;
 }
 
-void xent_fold_offsets(const struct fold *fold, int operand, int64_t first, size_t count, ptrdiff_t *offsets)
+int64_t xent_fold_run(const struct fold *fold, int operand, int64_t first, ptrdiff_t *offset, ptrdiff_t *step)
 {
     const int64_t *stride = fold->stride[operand];
     int inner = fold->ndim - 1;
-    for (size_t done = 0; done < count;) {
-        int64_t position = first + (int64_t)done, at = 0;
-        if (inner) {
-            int64_t outer = position / fold->size[inner];
-            position %= fold->size[inner];
-            for (int d = inner - 1; d >= 0; d--) {
-                at += outer % fold->size[d] * stride[d];
-                outer /= fold->size[d];
-            }
+    int64_t position = first, at = 0;
+    if (inner) {
+        int64_t outer = position / fold->size[inner];
+        position %= fold->size[inner];
+        for (int d = inner - 1; d >= 0; d--) {
+            at += outer % fold->size[d] * stride[d];
+            outer /= fold->size[d];
         }
-        int64_t left = fold->size[inner] - position, step = stride[inner];
+    }
+    *step = (ptrdiff_t)stride[inner];
+    *offset = (ptrdiff_t)(at + position * stride[inner]);
+    return fold->size[inner] - position;
+}
+
+void xent_fold_offsets(const struct fold *fold, int operand, int64_t first, size_t count, ptrdiff_t *offsets)
+{
+    for (size_t done = 0; done < count;) {
+        ptrdiff_t at, step;
+        int64_t left = xent_fold_run(fold, operand, first + (int64_t)done, &at, &step);
         size_t run = (int64_t)(count - done) < left ? count - done : (size_t)left;
-        at += position * step;
-        for (size_t i = 0; i < run; i++) offsets[done + i] = (ptrdiff_t)(at + (int64_t)i * step);
+        for (size_t i = 0; i < run; i++) offsets[done + i] = at + (ptrdiff_t)i * step;
         done += run;
     }
 }

@@ -7,7 +7,7 @@
 
 #include "xent/xent.h"
 
-#define XENT_OPERANDS_MAX 8
+#define XENT_OPERANDS_MAX 14
 
 struct fold {
     int operands;
@@ -23,6 +23,10 @@ void xent_fold(struct fold *fold, const int64_t *shape, int ndim, int operands,
 
 /* Offsets, in elements, of count positions of an operand in C order, from position first on. */
 void xent_fold_offsets(const struct fold *fold, int operand, int64_t first, size_t count, ptrdiff_t *offsets);
+
+/* How many positions from the first on follow each other a step apart; *offset, *step: where,
+ * in elements. */
+int64_t xent_fold_run(const struct fold *fold, int operand, int64_t first, ptrdiff_t *offset, ptrdiff_t *step);
 
 /* Whether an operand lies packed in C order. */
 int xent_fold_packed(const struct fold *fold, int operand);

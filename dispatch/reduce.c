@@ -53,7 +53,7 @@ static void add_block(struct xent_sum *sum)
     xent_sum_add(sum, sum->block[0]);
 }
 
-void xent_sum_add_rows(struct xent_sum *sum, const float *values, size_t count)
+void xent_sum_add_rows(struct xent_sum *sum, const double *values, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         sum->block[sum->pending++] = values[i];

@@ -28,7 +28,7 @@ void xent_sum_init(struct xent_sum *sum);
 /* Exactly. */
 void xent_sum_add(struct xent_sum *sum, double value);
 /* Values of consecutive rows, which fill up blocks. */
-void xent_sum_add_rows(struct xent_sum *sum, const float *values, size_t count);
+void xent_sum_add_rows(struct xent_sum *sum, const double *values, size_t count);
 /* Nearest double, an unfinished block included. Values may be added no more. */
 double xent_sum_round(struct xent_sum *sum);
 

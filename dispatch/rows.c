@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "error.h"
+#include "value.h"
 
 xent_status xent_rows_fold(struct row_call *call, int32_t axis, xent_error *error)
 {
@@ -18,13 +19,13 @@ xent_status xent_rows_fold(struct row_call *call, int32_t axis, xent_error *erro
     for (int o = 0; o < OPERANDS; o++) {
         const struct view *view = &call->operand[o];
         if (!view->name) continue;
-        if (o <= OUT) status = xent_check_shape(view, in->shape, in->ndim, in->name, error);
+        if (o <= OUT2) status = xent_check_shape(view, in->shape, in->ndim, in->name, error);
         else if (o == OUTPUT_GRADIENT && view->ndim == 0) continue; /* a scalar: stride 0 */
         else status = xent_check_shape(view, shape, ndim, "the input without its class axis", error);
         if (status) return status;
         for (int d = 0, row = 0; d < view->ndim; d++)
-            if (o > OUT || d != class_axis) strides[o][row++] = view->strides[d];
-        if (o <= OUT) call->class_stride[o] = view->ndim ? (ptrdiff_t)view->strides[class_axis] : 1;
+            if (o > OUT2 || d != class_axis) strides[o][row++] = view->strides[d];
+        if (o <= OUT2) call->class_stride[o] = view->ndim ? (ptrdiff_t)view->strides[class_axis] : 1;
     }
     call->classes = in->ndim ? in->shape[class_axis] : 1;
     xent_fold(&call->fold, shape, ndim, OPERANDS, strides);
@@ -32,58 +33,147 @@ xent_status xent_rows_fold(struct row_call *call, int32_t axis, xent_error *erro
     return XENT_OK;
 }
 
-int64_t xent_target(const struct row_call *call, ptrdiff_t offset)
+/* The row states are the caller's arrays of the library's own type. */
+static struct view state_view(const xent_row_state *state, const char *name, int64_t rows)
 {
-    const struct view *view = &call->operand[TARGET];
-    if (view->dtype == XENT_I32) return ((const int32_t *)(const void *)view->data)[offset];
-    return ((const int64_t *)(const void *)view->data)[offset];
+    struct view view = {0};
+    if (!state || rows == 0) return view;
+    view.name = name;
+    view.data = (char *)(uintptr_t)state;
+    view.item = 1;
+    view.ndim = 1;
+    view.shape[0] = view.count = rows * (int64_t)sizeof *state;
+    view.strides[0] = 1;
+    return view;
 }
 
-static float *floats(const struct view *view) { return (float *)(void *)view->data; }
+/* Every output against every other tensor of the call. The gradient may lie over an input
+ * that has the class axis, and the saved states be written back to where they are. */
+xent_status xent_rows_check_overlaps(const struct row_call *call, xent_error *error)
+{
+    static const enum operand outputs[] = {OUT, OUT2, LOSS, LSE, Z_LOSS, ENTROPY, ARGMAX, CORRECT, TARGET_LOGIT};
+    const int count = (int)(sizeof outputs / sizeof *outputs);
+    struct view states = state_view(call->state_out, "outputs.state", call->rows);
+    struct view saved = state_view(call->state_in, "options.state", call->rows);
+    for (int o = 0; o < count; o++) {
+        const struct view *output = &call->operand[outputs[o]];
+        if (!output->name) continue;
+        TRY(xent_check_no_self_overlap(output, error));
+        for (int other = 0; other < OPERANDS; other++) {
+            int may_alias = outputs[o] == OUT && (other == IN || other == IN2);
+            if (other != (int)outputs[o]) TRY(xent_check_overlap(output, &call->operand[other], may_alias, error));
+        }
+        TRY(xent_check_overlap(output, &call->weight, 0, error));
+        TRY(xent_check_overlap(output, &saved, 0, error));
+    }
+    for (int other = 0; other < OPERANDS; other++) TRY(xent_check_overlap(&states, &call->operand[other], 0, error));
+    TRY(xent_check_overlap(&states, &call->weight, 0, error));
+    return xent_check_overlap(&states, &saved, 1, error);
+}
+
+static void offsets_of(const struct row_call *call, enum operand operand, int64_t first, size_t count, ptrdiff_t *offsets)
+{
+    xent_fold_offsets(&call->fold, (int)operand, first, count, offsets);
+}
 
 static void describe(struct row_tensor *tensor, const struct row_call *call, enum operand operand, int64_t first,
                      size_t count)
 {
     const struct view *view = &call->operand[operand];
-    tensor->data = view->name ? floats(view) : NULL;
+    tensor->data = view->name ? view->data : NULL;
+    tensor->dtype = view->dtype;
     tensor->class_stride = call->class_stride[operand];
-    if (view->name) xent_fold_offsets(&call->fold, (int)operand, first, count, tensor->row);
+    if (view->name) offsets_of(call, operand, first, count, tensor->row);
 }
 
-/* One value a row from the job to a tensor of the caller's. */
-static void scatter(const struct row_call *call, enum operand operand, int64_t first, size_t count, const float *values)
+/* -- One value a row, from and to the tensors of the caller's -- */
+
+static void gather(const struct row_call *call, enum operand operand, int64_t first, size_t count, double *values)
+{
+    ptrdiff_t offsets[XENT_ROWS];
+    offsets_of(call, operand, first, count, offsets);
+    for (size_t i = 0; i < count; i++) values[i] = xent_value(&call->operand[operand], offsets[i]);
+}
+
+static void scatter(const struct row_call *call, enum operand operand, int64_t first, size_t count, const double *values)
 {
     if (!call->operand[operand].name) return;
     ptrdiff_t offsets[XENT_ROWS];
-    float *data = floats(&call->operand[operand]);
-    xent_fold_offsets(&call->fold, (int)operand, first, count, offsets);
-    for (size_t i = 0; i < count; i++) data[offsets[i]] = values[i];
+    offsets_of(call, operand, first, count, offsets);
+    for (size_t i = 0; i < count; i++) xent_set_value(&call->operand[operand], offsets[i], values[i]);
 }
 
 static void prepare_targets(struct row_job *job, const struct row_call *call, int64_t first)
 {
+    const struct view *target = &call->operand[TARGET], *weight = &call->weight;
     ptrdiff_t offsets[XENT_ROWS];
-    xent_fold_offsets(&call->fold, TARGET, first, job->rows, offsets);
-    const struct view *weight = call->weight;
+    if (!target->name) {
+        for (size_t i = 0; i < job->rows; i++) job->target[i] = XENT_TARGET_ABSENT, job->weight[i] = 1.0;
+        return;
+    }
+    offsets_of(call, TARGET, first, job->rows, offsets);
     for (size_t i = 0; i < job->rows; i++) {
-        int64_t target = xent_target(call, offsets[i]);
-        int ignored = target == call->ignore_index;
-        job->target[i] = ignored ? XENT_NO_TARGET : target;
-        job->weight[i] = ignored || !weight->name ? 1.0f : floats(weight)[target * weight->strides[0]];
+        int64_t index = xent_index(target, offsets[i]), here = index - call->class_offset;
+        int ignored = index == call->ignore_index;
+        job->target[i] = ignored ? XENT_NO_TARGET : here >= 0 && here < call->classes ? here : XENT_TARGET_ABSENT;
+        job->weight[i] = ignored || !weight->name ? 1.0 : xent_value(weight, (ptrdiff_t)(index * weight->strides[0]));
     }
 }
 
 static void prepare_scales(struct row_job *job, const struct row_call *call, int64_t first)
 {
-    for (size_t i = 0; i < job->rows; i++) job->scale[i] = call->scale;
+    for (size_t i = 0; i < job->rows; i++) job->row_weight[i] = 1.0;
+    if (call->operand[ROW_WEIGHT].name) gather(call, ROW_WEIGHT, first, job->rows, job->row_weight);
+    if (!job->out.data && !job->out2.data) return;
     if (call->operand[OUTPUT_GRADIENT].name) {
-        ptrdiff_t offsets[XENT_ROWS];
-        xent_fold_offsets(&call->fold, OUTPUT_GRADIENT, first, job->rows, offsets);
+        gather(call, OUTPUT_GRADIENT, first, job->rows, job->scale);
+        for (size_t i = 0; i < job->rows; i++) job->scale[i] *= call->scale;
+    } else
+        for (size_t i = 0; i < job->rows; i++) job->scale[i] = call->scale;
+    if (call->operand[ROW_WEIGHT].name)
+        for (size_t i = 0; i < job->rows; i++) job->scale[i] *= job->row_weight[i];
+}
+
+static void deliver_argmax(const struct row_job *job, const struct row_call *call, int64_t first)
+{
+    const struct view *argmax = &call->operand[ARGMAX], *correct = &call->operand[CORRECT];
+    ptrdiff_t offsets[XENT_ROWS];
+    if (argmax->name) {
+        offsets_of(call, ARGMAX, first, job->rows, offsets);
         for (size_t i = 0; i < job->rows; i++)
-            job->scale[i] *= floats(&call->operand[OUTPUT_GRADIENT])[offsets[i]];
+            if (argmax->dtype == XENT_I32) ((int32_t *)(void *)argmax->data)[offsets[i]] = (int32_t)job->argmax[i];
+            else ((int64_t *)(void *)argmax->data)[offsets[i]] = job->argmax[i];
     }
-    if (call->weight && call->weight->name)
-        for (size_t i = 0; i < job->rows; i++) job->scale[i] *= job->weight[i];
+    if (correct->name) offsets_of(call, CORRECT, first, job->rows, offsets);
+    for (size_t i = 0; i < job->rows; i++) {
+        int right = job->target[i] >= 0 && job->target[i] == job->argmax[i];
+        if (correct->name) ((uint8_t *)correct->data)[offsets[i]] = (uint8_t)right;
+        if (call->correct_count) *call->correct_count += right;
+    }
+}
+
+static void deliver(struct row_job *job, const struct row_call *call, int64_t first)
+{
+    const struct row_options *options = call->options;
+    if (call->sum) xent_sum_add_rows(call->sum, job->loss, job->rows);
+    if (options && options->z_loss != 0.0) {
+        if (call->z_sum) xent_sum_add_rows(call->z_sum, job->z_loss, job->rows);
+        for (size_t i = 0; i < job->rows; i++) job->loss[i] += job->z_loss[i];
+    }
+    for (size_t i = 0; call->non_finite && *call->non_finite < 0 && i < job->rows; i++)
+        if (!isfinite(job->loss[i])) {
+            *call->non_finite = first + (int64_t)i;
+            *call->non_finite_loss = job->loss[i];
+        }
+    scatter(call, LOSS, first, job->rows, job->loss);
+    scatter(call, LSE, first, job->rows, job->lse);
+    scatter(call, Z_LOSS, first, job->rows, job->z_loss);
+    scatter(call, ENTROPY, first, job->rows, job->entropy);
+    scatter(call, TARGET_LOGIT, first, job->rows, job->target_logit);
+    if (call->want_argmax) deliver_argmax(job, call, first);
+    if (call->state_out)
+        for (size_t i = 0; i < job->rows; i++)
+            call->state_out[first + (int64_t)i] = (xent_row_state){job->max[i], job->rest[i]};
 }
 
 /* Rows of which positions next to each other can fill the lanes: enough of them in a run,
@@ -91,7 +181,7 @@ static void prepare_scales(struct row_job *job, const struct row_call *call, int
 static int rows_are_unit(const struct row_call *call)
 {
     int inner = call->fold.ndim - 1;
-    for (int o = IN; o <= OUT; o++)
+    for (int o = IN; o <= OUT2; o++)
         if (call->operand[o].name && call->fold.stride[o][inner] != 1) return 0;
     return call->fold.size[inner] >= 8 || (call->classes > 128 && call->fold.size[inner] > 1);
 }
@@ -104,7 +194,9 @@ void xent_rows_run(const struct row_call *call)
     job.classes = (size_t)call->classes;
     job.unit_rows = unit;
     job.want_log = call->want_log;
+    job.want_argmax = call->want_argmax;
     job.have_state = call->state_in != NULL;
+    job.options = call->options;
     for (int64_t first = 0; first < call->rows; first += (int64_t)job.rows) {
         int64_t left = call->rows - first, run = inner - first % inner;
         if (unit && run < left) left = run;
@@ -112,19 +204,15 @@ void xent_rows_run(const struct row_call *call)
         describe(&job.in, call, IN, first, job.rows);
         describe(&job.in2, call, IN2, first, job.rows);
         describe(&job.out, call, OUT, first, job.rows);
-        if (call->operand[TARGET].name) prepare_targets(&job, call, first);
-        if (job.out.data) prepare_scales(&job, call, first);
+        describe(&job.out2, call, OUT2, first, job.rows);
+        if (call->with_target) prepare_targets(&job, call, first);
+        prepare_scales(&job, call, first);
         if (job.have_state)
             for (size_t i = 0; i < job.rows; i++) {
-                job.max[i] = (float)call->state_in[first + (int64_t)i].max;
+                job.max[i] = call->state_in[first + (int64_t)i].max;
                 job.rest[i] = call->state_in[first + (int64_t)i].rest;
             }
         call->kernel(&job);
-        scatter(call, LOSS, first, job.rows, job.loss);
-        scatter(call, LSE, first, job.rows, job.lse);
-        if (call->state_out)
-            for (size_t i = 0; i < job.rows; i++)
-                call->state_out[first + (int64_t)i] = (xent_row_state){job.max[i], job.rest[i]};
-        if (call->sum) xent_sum_add_rows(call->sum, job.loss, job.rows);
+        deliver(&job, call, first);
     }
 }

@@ -8,29 +8,38 @@
 #include "reduce.h"
 #include "tensor.h"
 
-/* The tensors of a call. The first three have the class axis, the others one value a row. */
-enum operand { IN, IN2, OUT, TARGET, LOSS, LSE, OUTPUT_GRADIENT, OPERANDS };
+/* The tensors of a call. The first four have the class axis, the others one value a row. Of
+ * the latter, those from LOSS on are outputs. */
+enum operand {
+    IN, IN2, OUT, OUT2, TARGET, OUTPUT_GRADIENT, ROW_WEIGHT, LOSS, LSE, Z_LOSS, ENTROPY, ARGMAX, CORRECT,
+    TARGET_LOGIT, OPERANDS
+};
 
 struct row_call {
     void (*kernel)(struct row_job *);
     struct view operand[OPERANDS];         /* name NULL: absent */
-    ptrdiff_t class_stride[OUT + 1];
+    ptrdiff_t class_stride[OUT2 + 1];
     int64_t classes, rows;
     struct fold fold;                      /* of the dimensions beside the class axis */
-    int want_log;
+    int want_log, want_argmax;
+    int with_target;                       /* cross-entropy and NLL; TARGET absent: a distribution */
+    const struct row_options *options;     /* NULL: none */
     const xent_row_state *state_in;        /* NULL: none */
     xent_row_state *state_out;             /* NULL: not wanted */
-    const struct view *weight;             /* class weights; name NULL: ones */
-    int64_t ignore_index;
+    struct view weight;                    /* class weights; name NULL: ones */
+    int64_t ignore_index, class_offset;
     double scale;                          /* of all gradients */
-    struct xent_sum *sum;                  /* of row losses; NULL: not wanted */
+    struct xent_sum *sum, *z_sum;          /* of row losses, and of their z-losses; NULL: not wanted */
+    int64_t *correct_count;                /* NULL: not wanted */
+    int64_t *non_finite;                   /* first row whose loss is not finite; NULL: not wanted */
+    double *non_finite_loss;
 };
 
 /* Checks the axis, takes it out of the operands' dimensions, and folds the others. */
 xent_status xent_rows_fold(struct row_call *call, int32_t axis, xent_error *error);
 
-/* The target of row i of the operand TARGET at that offset. */
-int64_t xent_target(const struct row_call *call, ptrdiff_t offset);
+/* Every output against itself and every other tensor. After the fold. */
+xent_status xent_rows_check_overlaps(const struct row_call *call, xent_error *error);
 
 /* All rows of the call. */
 void xent_rows_run(const struct row_call *call);

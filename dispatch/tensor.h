@@ -19,6 +19,15 @@ struct view {
 /* Sets of dtypes. */
 #define DTYPE(dtype) (1u << (dtype))
 
+#define XENT_FLOATS (DTYPE(XENT_F32) | DTYPE(XENT_F64) | DTYPE(XENT_F16) | DTYPE(XENT_BF16))
+#define XENT_INDICES (DTYPE(XENT_I64) | DTYPE(XENT_I32) | DTYPE(XENT_U8))
+/* What may stand beside logits of a dtype, f32 or the same, and hold the values of a row. */
+static inline unsigned xent_dtypes_beside(xent_dtype logits) { return DTYPE(XENT_F32) | DTYPE(logits); }
+static inline unsigned xent_dtypes_of_rows(xent_dtype logits)
+{
+    return logits == XENT_F64 ? DTYPE(XENT_F64) : xent_dtypes_beside(logits);
+}
+
 /* A missing (NULL) tensor is an error if required, else an absent view. */
 xent_status xent_view_tensor(struct view *view, const xent_tensor *tensor, unsigned dtypes, int required,
                              const char *name, xent_error *error);

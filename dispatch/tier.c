@@ -1,7 +1,8 @@
 /* CPU detection and the choice of a tier.
  *
- * The choice is a pure function of the CPU and of XENT_TIER, kept in one atomic word. The
- * first calls of several threads may all work it out; they all store the same. */
+ * The choice, and the tiers that can run, are a pure function of the CPU and of XENT_TIER,
+ * kept in one atomic word: asking the CPU takes microseconds on a virtual machine. The first calls
+ * of several threads may all work it out; they all store the same. */
 #include "tier.h"
 
 #include <stdatomic.h>
@@ -15,45 +16,52 @@
 #endif
 
 /* The tables of this build: the build defines XENT_HAVE_<TIER> for each. */
-extern const struct xent_kernels xent_kernels_scalar, xent_kernels_sse2, xent_kernels_avx2, xent_kernels_avx512,
-    xent_kernels_neon, xent_kernels_neon_simde;
+#define TABLES(name) extern const struct xent_kernels xent_kernels_##name##_f32, xent_kernels_##name##_f64
+#define BOTH(name) {&xent_kernels_##name##_f32, &xent_kernels_##name##_f64}
+#define NEITHER {NULL, NULL}
+TABLES(scalar);
 #ifdef XENT_HAVE_SSE2
-#define TABLE_SSE2 &xent_kernels_sse2
+TABLES(sse2);
+#define TABLES_SSE2 BOTH(sse2)
 #else
-#define TABLE_SSE2 NULL
+#define TABLES_SSE2 NEITHER
 #endif
 #ifdef XENT_HAVE_AVX2
-#define TABLE_AVX2 &xent_kernels_avx2
+TABLES(avx2);
+#define TABLES_AVX2 BOTH(avx2)
 #else
-#define TABLE_AVX2 NULL
+#define TABLES_AVX2 NEITHER
 #endif
 #ifdef XENT_HAVE_AVX512
-#define TABLE_AVX512 &xent_kernels_avx512
+TABLES(avx512);
+#define TABLES_AVX512 BOTH(avx512)
 #else
-#define TABLE_AVX512 NULL
+#define TABLES_AVX512 NEITHER
 #endif
 #ifdef XENT_HAVE_NEON
-#define TABLE_NEON &xent_kernels_neon
+TABLES(neon);
+#define TABLES_NEON BOTH(neon)
 #else
-#define TABLE_NEON NULL
+#define TABLES_NEON NEITHER
 #endif
 #ifdef XENT_HAVE_NEON_SIMDE
-#define TABLE_NEON_SIMDE &xent_kernels_neon_simde
+TABLES(neon_simde);
+#define TABLES_NEON_SIMDE BOTH(neon_simde)
 #else
-#define TABLE_NEON_SIMDE NULL
+#define TABLES_NEON_SIMDE NEITHER
 #endif
 
 static const struct {
     const char *name;
-    const struct xent_kernels *table; /* NULL: not in this build */
+    struct xent_tables tables; /* NULL: not in this build */
 } tiers[XENT_TIER_COUNT] = {
-    [XENT_TIER_AUTO] = {"auto", NULL},
-    [XENT_TIER_SCALAR] = {"scalar", &xent_kernels_scalar},
-    [XENT_TIER_SSE2] = {"sse2", TABLE_SSE2},
-    [XENT_TIER_AVX2] = {"avx2", TABLE_AVX2},
-    [XENT_TIER_AVX512] = {"avx512", TABLE_AVX512},
-    [XENT_TIER_NEON] = {"neon", TABLE_NEON},
-    [XENT_TIER_NEON_SIMDE] = {"neon-simde", TABLE_NEON_SIMDE},
+    [XENT_TIER_AUTO] = {"auto", NEITHER},
+    [XENT_TIER_SCALAR] = {"scalar", BOTH(scalar)},
+    [XENT_TIER_SSE2] = {"sse2", TABLES_SSE2},
+    [XENT_TIER_AVX2] = {"avx2", TABLES_AVX2},
+    [XENT_TIER_AVX512] = {"avx512", TABLES_AVX512},
+    [XENT_TIER_NEON] = {"neon", TABLES_NEON},
+    [XENT_TIER_NEON_SIMDE] = {"neon-simde", TABLES_NEON_SIMDE},
 };
 
 static int tier_known(xent_tier tier) { return (int)tier >= 0 && (int)tier < XENT_TIER_COUNT; }
@@ -75,7 +83,7 @@ static int cpu_runs(xent_tier tier)
         unsigned high;
         __asm__ volatile("xgetbv" : "=a"(saved), "=d"(high) : "c"(0));
     }
-    int avx2 = (saved & 0x06) == 0x06 && features_c & bit_AVX && features_c & bit_FMA && extended_b & bit_AVX2;
+    int avx2 = (saved & 0x06) == 0x06 && features_c & bit_AVX && features_c & bit_FMA && features_c & bit_F16C && extended_b & bit_AVX2;
     unsigned wide = bit_AVX512F | bit_AVX512VL | bit_AVX512BW | bit_AVX512DQ;
     switch (tier) {
     case XENT_TIER_SCALAR: return 1;
@@ -94,7 +102,6 @@ static int cpu_runs(xent_tier tier) { return tier == XENT_TIER_SCALAR || tier ==
 
 #endif
 
-static int available(xent_tier tier) { return tier_known(tier) && tiers[tier].table && cpu_runs(tier); }
 
 /* -- The choice -- */
 
@@ -110,15 +117,20 @@ static const char *const reasons[] = {
 struct choice {
     xent_tier tier;
     enum reason reason;
+    unsigned available; /* bit 1 << tier: this build has it and this CPU runs it */
 };
+
+static int can_run(unsigned available, xent_tier tier) { return tier_known(tier) && (available >> tier & 1); }
 
 static struct choice work_out_choice(void)
 {
     /* The best first. SSE2 before scalar: nothing is slower than an fmaf in software. */
     static const xent_tier order[] = {XENT_TIER_AVX512, XENT_TIER_AVX2, XENT_TIER_NEON, XENT_TIER_SSE2, XENT_TIER_SCALAR};
-    struct choice choice = {XENT_TIER_SCALAR, BEST};
+    struct choice choice = {XENT_TIER_SCALAR, BEST, 0};
+    for (int tier = 1; tier < XENT_TIER_COUNT; tier++)
+        if (tiers[tier].tables.f32 && cpu_runs((xent_tier)tier)) choice.available |= 1u << tier;
     for (size_t i = 0; i < sizeof order / sizeof *order; i++)
-        if (available(order[i])) {
+        if (can_run(choice.available, order[i])) {
             choice.tier = order[i];
             break;
         }
@@ -127,7 +139,7 @@ static struct choice work_out_choice(void)
     choice.reason = NAMED_UNKNOWN;
     for (int tier = 1; tier < XENT_TIER_COUNT; tier++)
         if (strcmp(wish, tiers[tier].name) == 0) {
-            if (available((xent_tier)tier)) return (struct choice){(xent_tier)tier, NAMED};
+            if (can_run(choice.available, (xent_tier)tier)) return (struct choice){(xent_tier)tier, NAMED, choice.available};
             choice.reason = NAMED_UNAVAILABLE;
         }
     return choice;
@@ -135,28 +147,29 @@ static struct choice work_out_choice(void)
 
 static struct choice default_choice(void)
 {
-    static _Atomic unsigned chosen; /* tier | reason << 8; 0: not yet */
+    static _Atomic unsigned chosen; /* tier | reason << 8 | available << 16; 0: not yet */
     unsigned word = atomic_load_explicit(&chosen, memory_order_relaxed);
     if (!word) {
         struct choice choice = work_out_choice();
-        word = (unsigned)choice.tier | (unsigned)choice.reason << 8;
+        word = (unsigned)choice.tier | (unsigned)choice.reason << 8 | choice.available << 16;
         atomic_store_explicit(&chosen, word, memory_order_relaxed);
     }
-    return (struct choice){(xent_tier)(word & 0xff), (enum reason)(word >> 8)};
+    return (struct choice){(xent_tier)(word & 0xff), (enum reason)(word >> 8 & 0xff), word >> 16};
 }
 
-xent_status xent_choose(const xent_execution *execution, const struct xent_kernels **kernels, xent_error *error)
+xent_status xent_choose(const xent_execution *execution, struct xent_tables *tables, xent_error *error)
 {
     xent_execution ours = {sizeof ours, XENT_TIER_AUTO};
     xent_status status = xent_read_struct(&ours, sizeof ours, execution, 0, "execution", error);
     if (status) return status;
-    if (ours.tier == XENT_TIER_AUTO) ours.tier = default_choice().tier;
-    else if (!available(ours.tier)) {
+    struct choice choice = default_choice();
+    if (ours.tier == XENT_TIER_AUTO) ours.tier = choice.tier;
+    else if (!can_run(choice.available, ours.tier)) {
         const char *name = xent_tier_name(ours.tier);
         return xent_fail(error, XENT_ERROR_TIER, "execution", "tier %d (%s) can't run here", (int)ours.tier,
                          name ? name : "unknown");
     }
-    *kernels = tiers[ours.tier].table;
+    *tables = tiers[ours.tier].tables;
     return XENT_OK;
 }
 
@@ -164,11 +177,9 @@ xent_status xent_get_info(xent_info *info, size_t size)
 {
     if (!info) return XENT_ERROR_NULL;
     struct choice choice = default_choice();
-    xent_info ours = {choice.tier, xent_tier_name(choice.tier), reasons[choice.reason], 0, 0};
-    for (int tier = 1; tier < XENT_TIER_COUNT; tier++) {
-        if (tiers[tier].table) ours.built |= 1u << tier;
-        if (available((xent_tier)tier)) ours.available |= 1u << tier;
-    }
+    xent_info ours = {choice.tier, xent_tier_name(choice.tier), reasons[choice.reason], 0, choice.available};
+    for (int tier = 1; tier < XENT_TIER_COUNT; tier++)
+        if (tiers[tier].tables.f32) ours.built |= 1u << tier;
     /* A shorter struct, of an older header, gets what it has room for. */
     memset(info, 0, size);
     memcpy(info, &ours, size < sizeof ours ? size : sizeof ours);

@@ -5,7 +5,18 @@
 #include "../kernels/job.h"
 #include "xent/xent.h"
 
+/* A tier's kernels in each precision. */
+struct xent_tables {
+    const struct xent_kernels *f32, *f64;
+};
+
 /* The kernels that a call with this execution (NULL: the default) is to run. */
-xent_status xent_choose(const xent_execution *execution, const struct xent_kernels **kernels, xent_error *error);
+xent_status xent_choose(const xent_execution *execution, struct xent_tables *tables, xent_error *error);
+
+/* The kernels for logits of this dtype: f64 is computed in f64, all else in f32. */
+static inline const struct xent_kernels *xent_kernels_for(const struct xent_tables *tables, xent_dtype dtype)
+{
+    return dtype == XENT_F64 ? tables->f64 : tables->f32;
+}
 
 #endif

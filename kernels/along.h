@@ -1,8 +1,8 @@
 /* Along the row: the lanes hold neighbouring classes of one row.
  *
- * Element j belongs to virtual lane j mod 32. Whole blocks of a contiguous row are read
- * where they lie; the last, partial block, and every block of a row whose classes are
- * strided, goes through a tile on the stack, padded with what adds nothing. */
+ * Element j belongs to virtual lane j mod 32. Whole blocks of a plain row are read where they
+ * lie; the last, partial block, and every block of a row that is strided, of another type or
+ * softcapped, goes through a tile on the stack, padded with what adds nothing. */
 #ifndef XENT_KERNELS_ALONG_H
 #define XENT_KERNELS_ALONG_H
 
@@ -10,31 +10,14 @@
 
 #define VECTORS (LANES / VEC_WIDTH)
 
-/* A row's classes in memory. */
-struct row_view {
-    float *data;
-    ptrdiff_t stride;
-};
-
 /* count elements from class first on: where they lie, or in the tile, padded to whole
- * steps. An all-pad tile is never asked for. */
-MATH const float *row_read(struct row_view row, size_t first, size_t count, float fill, float tile[BLOCK])
+ * steps. */
+MATH const real *row_read(const struct row_view *row, size_t first, size_t count, real fill, real tile[BLOCK])
 {
-    const float *x = row.data + (ptrdiff_t)first * row.stride;
-    if (row.stride == 1 && count == BLOCK) return x;
-    if (row.stride == 1) memcpy(tile, x, count * sizeof *x);
-    else
-        for (size_t j = 0; j < count; j++) tile[j] = x[(ptrdiff_t)j * row.stride];
+    if (count == BLOCK && view_is_plain(row)) return (const real *)row->data + first;
+    view_read(row, first, count, tile);
     for (size_t j = count; j % LANES; j++) tile[j] = fill;
     return tile;
-}
-
-MATH void row_write(struct row_view row, size_t first, size_t count, const float tile[BLOCK])
-{
-    float *x = row.data + (ptrdiff_t)first * row.stride;
-    if (row.stride == 1) memcpy(x, tile, count * sizeof *x);
-    else
-        for (size_t j = 0; j < count; j++) x[(ptrdiff_t)j * row.stride] = tile[j];
 }
 
 MATH size_t block_count(size_t classes, size_t first) { return classes - first < BLOCK ? classes - first : BLOCK; }
@@ -45,23 +28,24 @@ MATH size_t block_count(size_t classes, size_t first) { return classes - first <
  * CHUNKS chunks: only a chunk that holds the maximum need look out for it later. */
 #define CHUNKS 64
 struct row_max {
-    float max;
+    real max;
     size_t chunk; /* classes of a chunk, a multiple of BLOCK */
-    float lanes[CHUNKS][VEC_WIDTH];
+    real lanes[CHUNKS][VEC_WIDTH];
 };
 
-static void along_max(struct row_view row, size_t classes, struct row_max *m)
+static void along_max(const struct row_view *row, size_t classes, struct row_max *m)
 {
-    float tile[BLOCK];
-    vec all = vec_set(-INFINITY);
+    real tile[BLOCK];
+    const real lowest = (real)-INFINITY;
+    vec all = vec_set(lowest);
     m->chunk = BLOCK * (classes / (BLOCK * CHUNKS) + 1);
     for (size_t c = 0; c * m->chunk < classes; c++) {
         size_t end = (c + 1) * m->chunk < classes ? (c + 1) * m->chunk : classes;
         vec lanes[VECTORS];
-        UNROLL for (int k = 0; k < VECTORS; k++) lanes[k] = vec_set(-INFINITY);
+        UNROLL for (int k = 0; k < VECTORS; k++) lanes[k] = vec_set(lowest);
         for (size_t first = c * m->chunk; first < end; first += BLOCK) {
             size_t count = block_count(classes, first);
-            const float *x = row_read(row, first, count, -INFINITY, tile);
+            const real *x = row_read(row, first, count, lowest, tile);
             for (size_t j = 0; j < count; j += LANES)
                 UNROLL for (int k = 0; k < VECTORS; k++) lanes[k] = vec_max(vec_load(x + j + k * VEC_WIDTH), lanes[k]);
         }
@@ -70,34 +54,58 @@ static void along_max(struct row_view row, size_t classes, struct row_max *m)
         vec_store(m->lanes[c], lanes[0]);
         all = vec_max(all, lanes[0]);
     }
-    m->max = vec_reduce_max(all) + 0.0f; /* a zero maximum is +0, whichever came first */
+    m->max = vec_reduce_max(all) + 0; /* a zero maximum is +0, whichever came first */
+}
+
+/* First class that attains the maximum; a NaN comes before any. */
+static int64_t along_argmax(const struct row_view *row, size_t classes, real max)
+{
+    real tile[BLOCK];
+    int64_t found = -1;
+    for (size_t first = 0; first < classes; first += BLOCK) {
+        size_t count = block_count(classes, first);
+        const real *x = row_read(row, first, count, (real)-INFINITY, tile);
+        for (size_t j = 0; j < count; j++) {
+            if (x[j] != x[j]) return (int64_t)(first + j);
+            if (found < 0 && !(x[j] < max)) found = (int64_t)(first + j);
+        }
+    }
+    return found;
 }
 
 /* -- Sums -- */
 
 struct block_args {
-    const float *x, *x2;
-    float *store; /* where SUM_EXP... leave exp_scaled(x); a tile if nobody wants it */
-    size_t steps;
+    const real *x, *x2, *w;
+    real *store; /* where SUM_EXP... leave exp_scaled(x); a tile if nobody wants it */
+    size_t count; /* classes */
     const struct row_lanes *row;
+    const struct row_target *target;
 };
 
-MATH vec block_step(const enum sum_term term, const struct block_args *a, size_t step, ptrdiff_t column, veci *ties)
+MATH vec block_step(enum sum_term term, const struct block_args *a, const int whole, size_t step, size_t column,
+                    veci *ties)
 {
-    if (step >= a->steps) return vec_set(0.0f);
-    ptrdiff_t at = (ptrdiff_t)(step * LANES) + column;
-    vec x2 = sum_reads_second(term) ? vec_load(a->x2 + at) : vec_set(0.0f);
-    vec stored, value = sum_value(term, vec_load(a->x + at), x2, a->row, &stored, ties);
-    if (!sum_reads_second(term)) vec_store(a->store + at, stored);
+    size_t at = step * LANES + column;
+    if (!whole && step * LANES >= a->count) return vec_set(0);
+    vec x2 = sum_reads_second(term) ? vec_load(a->x2 + at) : vec_set(0);
+    vec w = sum_reads_weight(term) ? vec_load(a->w + at) : vec_set(0);
+    vec stored, value = sum_value(term, vec_load(a->x + at), x2, w, a->row, a->target, &stored, ties);
+    if (sum_stores(term)) vec_store(a->store + at, stored);
+    else if (!whole && at + VEC_WIDTH > a->count) { /* padding is nothing to these terms */
+        real lanes[VEC_WIDTH];
+        vec_store(lanes, value);
+        value = vec_load_partial(lanes, at < a->count ? a->count - at : 0, vec_set(0));
+    }
     return value;
 }
 
-/* The 32 virtual lanes' sums of a block, folded in double. */
-MATH fold8 block_sum(const enum sum_term term, const struct block_args *a, veci *ties)
+/* The 32 virtual lanes' sums of a block, folded wide. */
+MATH fold8 block_sum(const enum sum_term term, const struct block_args *a, const int whole, veci *ties)
 {
     vec lanes[VECTORS];
-    ROLLED for (int k = 0; k < VECTORS; k++) {
-#define STEP(s) block_step(term, a, s, k * VEC_WIDTH, ties)
+    ROLLED for (size_t k = 0; k < VECTORS; k++) {
+#define STEP(s) block_step(term, a, whole, s, k * VEC_WIDTH, ties)
         vec low = STEP(0), high;
         low = vec_add(low, STEP(1));
         high = STEP(2);
@@ -113,47 +121,61 @@ MATH fold8 block_sum(const enum sum_term term, const struct block_args *a, veci 
     return fold8_lanes(lanes);
 }
 
-/* Sum of a term over a whole row (SUM_PRODUCT, SUM_SECOND). */
-MATH double along_sum(const enum sum_term term, struct row_view x, struct row_view x2, size_t classes)
+/* The tensors a term may read; x2's and w's data NULL: there is none. */
+struct row_operands {
+    struct row_view x, x2, w;
+    struct row_target target;
+};
+
+/* Sum over a whole row of a term that stores nothing. row: NULL if the term does not ask. The term
+ * is looked at for every vector: none of these is worth code of its own. */
+static total along_sum(enum sum_term term, const struct row_operands *from, size_t classes, const struct row_lanes *row)
 {
-    float tile[BLOCK], tile2[BLOCK];
+    real tile[BLOCK], tile2[BLOCK], tile3[BLOCK];
     fold8 sum = fold8_zero();
     veci ties = veci_set(0);
     for (size_t first = 0; first < classes; first += BLOCK) {
-        size_t count = block_count(classes, first);
-        struct block_args a = {row_read(x, first, count, 0.0f, tile), row_read(x2, first, count, 0.0f, tile2),
-                               NULL, (count + LANES - 1) / LANES, NULL};
-        sum = fold8_add(sum, block_sum(term, &a, &ties));
+        struct block_args a = {.count = block_count(classes, first), .row = row, .target = &from->target};
+        a.x = row_read(&from->x, first, a.count, 0, tile);
+        a.x2 = from->x2.data && sum_reads_second(term) ? row_read(&from->x2, first, a.count, 0, tile2) : a.x;
+        a.w = from->w.data && sum_reads_weight(term) ? row_read(&from->w, first, a.count, 0, tile3) : a.x;
+        vec lanes[VECTORS];
+        for (size_t k = 0; k < VECTORS; k++) { /* the tree of block_sum */
+            vec value[STEPS];
+            ROLLED for (size_t s = 0; s < STEPS; s++) value[s] = block_step(term, &a, 0, s, k * VEC_WIDTH, &ties);
+            UNROLL for (size_t half = 1; half < STEPS; half *= 2)
+                for (size_t s = 0; s < STEPS; s += 2 * half) value[s] = vec_add(value[s], value[s + half]);
+            lanes[k] = value[0];
+        }
+        sum = fold8_add(sum, fold8_lanes(lanes));
     }
     return fold8_total(sum);
 }
 
 /* Sum of exp_scaled over all elements but those equal to the maximum, and the number of
- * these. store: where exp_scaled of every element goes as well; contiguous, or data NULL. */
-static double along_exp_sum(struct row_view x, struct row_view store, size_t classes, const struct row_max *m,
-                          double *ties)
+ * these. store: plain reals, where exp_scaled of every element goes as well, or NULL. */
+static total along_exp_sum(const struct row_view *x, real *store, size_t classes, const struct row_max *m, double *ties)
 {
-    float tile[BLOCK], tile2[BLOCK];
+    real tile[BLOCK], tile2[BLOCK];
     fold8 sum = fold8_zero();
     vec max = vec_set(m->max);
-    struct row_lanes row = {exp_row_of(max), max, max, max, max, max};
+    struct row_lanes row = {.exp = exp_row_of(max), .max = max};
     int64_t found = 0;
     for (size_t c = 0; c * m->chunk < classes; c++) {
         size_t end = (c + 1) * m->chunk < classes ? (c + 1) * m->chunk : classes;
         int holds_max = mask_any(vec_equal(vec_load(m->lanes[c]), max));
         for (size_t first = c * m->chunk; first < end; first += BLOCK) {
-            size_t count = block_count(classes, first);
             veci equal = veci_set(0);
-            struct block_args a = {row_read(x, first, count, -INFINITY, tile), NULL,
-                                   store.data ? store.data + first : tile2, STEPS, &row};
-            if (count < BLOCK) {
-                a.steps = (count + LANES - 1) / LANES;
+            struct block_args a = {.count = block_count(classes, first), .row = &row};
+            a.x = row_read(x, first, a.count, (real)-INFINITY, tile);
+            a.store = store ? store + first : tile2;
+            if (a.count < BLOCK) {
                 a.store = tile2;
-                sum = fold8_add(sum, block_sum(SUM_EXP_BUT_MAX, &a, &equal));
-                if (store.data) row_write(store, first, count, tile2);
-                if (m->max == -INFINITY) found -= (int64_t)(a.steps * LANES - count); /* the padding */
-            } else if (holds_max) sum = fold8_add(sum, block_sum(SUM_EXP_BUT_MAX, &a, &equal));
-            else sum = fold8_add(sum, block_sum(SUM_EXP, &a, &equal));
+                sum = fold8_add(sum, block_sum(SUM_EXP_BUT_MAX, &a, 0, &equal));
+                if (store) memcpy(store + first, tile2, a.count * sizeof *store);
+                if (m->max == (real)-INFINITY) found -= (int64_t)((LANES - a.count % LANES) % LANES); /* the padding */
+            } else if (holds_max) sum = fold8_add(sum, block_sum(SUM_EXP_BUT_MAX, &a, 1, &equal));
+            else sum = fold8_add(sum, block_sum(SUM_EXP, &a, 1, &equal));
             if (holds_max) found += veci_reduce_add(equal);
         }
     }
@@ -163,28 +185,33 @@ static double along_exp_sum(struct row_view x, struct row_view store, size_t cla
 
 /* -- Writing -- */
 
-MATH void along_write(const enum write_term term, struct row_view x, struct row_view x2, struct row_view out,
+MATH void along_write(const enum write_term term, const struct row_operands *from, const struct row_view *out,
                       size_t classes, const struct row_lanes *row)
 {
-    float tile[BLOCK], tile2[BLOCK];
+    real tile[BLOCK], tile2[BLOCK], tile3[BLOCK];
+    int in_place = view_is_plain(out);
     for (size_t first = 0; first < classes; first += BLOCK) {
         size_t count = block_count(classes, first), whole = count / VEC_WIDTH * VEC_WIDTH;
-        int direct = out.stride == 1;
-        /* A partial block of a contiguous row is no matter here: every element stands alone. */
-        const float *in = x.stride == 1 ? x.data + first : row_read(x, first, count, 0.0f, tile);
-        const float *in2 = !write_reads_second(term) ? in
-                           : x2.stride == 1          ? x2.data + first
-                                                     : row_read(x2, first, count, 0.0f, tile2);
-        float *to = direct ? out.data + first : tile;
-        vec zero = vec_set(0.0f);
+        /* A partial block of a plain row needs no tile here: every element stands alone. */
+        const real *x = view_is_plain(&from->x) ? (const real *)from->x.data + first
+                                                : row_read(&from->x, first, count, 0, tile);
+        const real *x2 = !write_reads_second(term) || !from->x2.data ? x
+                         : view_is_plain(&from->x2) ? (const real *)from->x2.data + first
+                                                    : row_read(&from->x2, first, count, 0, tile2);
+        const real *w = !write_reads_weight(term) || !from->w.data ? x
+                        : view_is_plain(&from->w) ? (const real *)from->w.data + first
+                                                  : row_read(&from->w, first, count, 0, tile3);
+        real *to = in_place ? (real *)out->data + first : tile;
+        vec zero = vec_set(0);
         for (size_t j = 0; j < whole; j += VEC_WIDTH)
-            vec_store(to + j, write_value(term, vec_load(in + j), vec_load(in2 + j), row));
+            vec_store(to + j, write_value(term, vec_load(x + j), vec_load(x2 + j), vec_load(w + j), row, &from->target));
         if (whole < count) {
             size_t n = count - whole;
-            vec value = write_value(term, vec_load_partial(in + whole, n, zero), vec_load_partial(in2 + whole, n, zero), row);
+            vec value = write_value(term, vec_load_partial(x + whole, n, zero), vec_load_partial(x2 + whole, n, zero),
+                                    vec_load_partial(w + whole, n, zero), row, &from->target);
             vec_store_partial(to + whole, value, n);
         }
-        if (!direct) row_write(out, first, count, tile);
+        if (!in_place) view_write(out, first, count, tile);
     }
 }
 

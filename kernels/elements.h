@@ -8,6 +8,8 @@
 
 #include "job.h"
 #include "math/log.h"
+#include "math/power.h"
+#include "finish.h"
 #include "terms.h"
 
 enum element_kind {
@@ -23,22 +25,22 @@ struct element_values {
     vec loss, out, out2;
 };
 
-MATH vec sigmoid_numerator(vec x, vec z) { return vec_select(vec_less(x, vec_set(0.0f)), z, vec_set(1.0f)); }
+MATH vec sigmoid_numerator(vec x, vec z) { return vec_select(vec_less(x, vec_set(0)), z, vec_set(1)); }
 
 /* loss = -w (y max(log p, -100) + (1 - y) max(log1p(-p), -100)), and the gradient that
  * PyTorch gives: not the derivative of the clamped loss, but w (p - y) / max((1 - p) p, 1e-12). */
 MATH struct element_values bce_values(vec p, vec y, vec weight, vec scale, int want_logs, int want_out)
 {
     struct element_values r = {p, p, p};
-    vec one = vec_set(1.0f), weighted = vec_mul(weight, scale);
+    vec one = vec_set(1), weighted = vec_mul(weight, scale);
     if (want_logs) {
-        vec log_p = log_positive(p), log_q = log1p_of(vec_negate(p)), least = vec_set(-100.0f);
+        vec log_p = log_positive(p), log_q = log1p_of(vec_negate(p)), least = vec_set(-100);
         vec negative_part = vec_mul(vec_sub(y, one), vec_max(log_q, least));
         r.loss = vec_mul(weight, vec_fma(vec_negate(y), vec_max(log_p, least), negative_part));
         r.out2 = vec_mul(weighted, vec_sub(log_q, log_p));
     }
     if (want_out) {
-        vec product = vec_max(vec_mul(vec_sub(one, p), p), vec_set(1e-12f));
+        vec product = vec_max(vec_mul(vec_sub(one, p), p), vec_set((real)1e-12f) /* the float, in both precisions */);
         r.out = vec_mul(weighted, vec_div(vec_sub(p, y), product));
     }
     return r;
@@ -49,7 +51,7 @@ MATH struct element_values bce_with_logits_values(vec x, vec y, vec weight, vec 
                                                   int want_out)
 {
     struct element_values r = {x, x, x};
-    vec zero = vec_set(0.0f), one = vec_set(1.0f), weighted = vec_mul(weight, scale);
+    vec zero = vec_set(0), one = vec_set(1), weighted = vec_mul(weight, scale);
     vec z = exp_nonpositive(vec_negate(vec_abs(x)));
     vec negatives = vec_sub(one, y), positives = vec_mul(pos_weight, y);
     if (want_logs) {
@@ -67,24 +69,51 @@ MATH struct element_values bce_with_logits_values(vec x, vec y, vec weight, vec 
     return r;
 }
 
-/* n elements from element at on; n is VEC_WIDTH but in a last vector. */
-MATH vec element_load(const float *p, size_t at, const size_t n, float missing)
+/* Focal loss: f (1 - p_t)^gamma ce, where ce is the binary cross-entropy, p_t = y s(x) + (1 - y) s(-x)
+ * the probability of what y says, and f = alpha y + (1 - alpha)(1 - y) if there is an alpha (Lin et
+ * al. 2017, in the form that torchvision gives it, for any y in [0, 1]). 1 - p_t is formed as
+ * y s(-x) + (1 - y) s(x), so that it does not cancel.
+ *
+ *   gradient = f m^gamma ((1 - y) s(x) - y s(-x)) - f gamma m^(gamma - 1) ce s(x) s(-x) (2 y - 1), m = 1 - p_t */
+MATH struct element_values focal_values(vec x, vec y, vec weight, vec scale, const struct element_job *job)
 {
-    if (!p) return vec_set(missing);
-    return n == VEC_WIDTH ? vec_load(p + at) : vec_load_partial(p + at, n, vec_set(0.0f));
+    struct element_values r = {x, x, x};
+    vec zero = vec_set(0), one = vec_set(1), gamma = vec_set((real)job->focal_gamma), alpha = vec_set((real)job->focal_alpha);
+    vec z = exp_nonpositive(vec_negate(vec_abs(x))), log_z = log1p_of(z), negatives = vec_sub(one, y);
+    vec large = vec_div(one, vec_add(one, z)), small = vec_mul(z, large);
+    mask below = vec_less(x, zero);
+    vec plus = vec_select(below, small, large), minus = vec_select(below, large, small);
+    vec cross = vec_fma(y, vec_add(log_z, vec_max(vec_negate(x), zero)), vec_mul(negatives, vec_add(log_z, vec_max(x, zero))));
+    vec miss = vec_fma(y, minus, vec_mul(negatives, plus)), power = power_of(miss, gamma);
+    if (job->focal_alpha >= 0.0) weight = vec_mul(weight, vec_fma(alpha, y, vec_mul(vec_sub(one, alpha), negatives)));
+    /* As the miss goes to 0, so does power / miss times what follows. */
+    vec ratio = vec_select(vec_equal(miss, zero), zero, vec_div(power, miss));
+    vec slope = vec_mul(vec_mul(gamma, vec_mul(ratio, cross)), vec_mul(vec_mul(plus, minus), vec_sub(y, negatives)));
+    vec residual = vec_sub(vec_mul(negatives, plus), vec_mul(y, minus));
+    r.loss = vec_mul(weight, vec_mul(power, cross));
+    r.out = vec_mul(vec_mul(weight, scale), vec_sub(vec_mul(power, residual), slope));
+    return r;
 }
 
-MATH void element_store(float *p, size_t at, const size_t n, vec a)
+/* n elements from element at on; n is VEC_WIDTH but in a last vector. */
+MATH vec element_load(const void *p, size_t at, const size_t n, real missing)
+{
+    if (!p) return vec_set(missing);
+    const real *from = (const real *)p + at;
+    return n == VEC_WIDTH ? vec_load(from) : vec_load_partial(from, n, vec_set(0));
+}
+
+MATH void element_store(void *p, size_t at, const size_t n, vec a)
 {
     if (!p) return;
-    if (n == VEC_WIDTH) vec_store(p + at, a);
-    else vec_store_partial(p + at, a, n);
+    if (n == VEC_WIDTH) vec_store((real *)p + at, a);
+    else vec_store_partial((real *)p + at, a, n);
 }
 
 /* One vector, written where it is wanted; its losses, 0 in lanes without an element. */
 MATH vec element_vector(const enum element_kind kind, const struct element_job *job, size_t at, const size_t n)
 {
-    vec x = element_load(job->in, at, n, 0.0f), x2 = element_load(job->in2, at, n, 0.0f), one = vec_set(1.0f);
+    vec x = element_load(job->in, at, n, 0), x2 = element_load(job->in2, at, n, 0), one = vec_set(1);
     int want_logs = job->loss || job->want_sum || job->out2;
     struct element_values r = {x, x, x};
     if (kind == SIGMOID) {
@@ -94,25 +123,27 @@ MATH vec element_vector(const enum element_kind kind, const struct element_job *
         r.out = vec_mul(vec_mul(x2, vec_sub(one, x)), x);
     } else if (kind == LOG_SIGMOID) {
         vec z = exp_nonpositive(vec_negate(vec_abs(x)));
-        r.out = vec_sub(vec_min(x, vec_set(0.0f)), log1p_of(z));
+        r.out = vec_sub(vec_min(x, vec_set(0)), log1p_of(z));
     } else if (kind == LOG_SIGMOID_BACKWARD) {
         vec z = exp_nonpositive(vec_negate(vec_abs(x)));
         r.out = vec_mul(x2, vec_div(sigmoid_numerator(vec_negate(x), z), vec_add(one, z)));
     } else {
-        vec weight = element_load(job->weight, at, n, 1.0f);
-        vec scale = vec_mul(vec_set(job->scale), element_load(job->in_scale, at, n, 1.0f));
+        if (job->keep != 1.0) x2 = vec_fma(x2, vec_set((real)job->keep), vec_set((real)job->spread));
+        vec weight = element_load(job->weight, at, n, 1);
+        vec scale = vec_mul(vec_set((real)job->scale), element_load(job->in_scale, at, n, 1));
         if (kind == BCE) r = bce_values(x, x2, weight, scale, want_logs, job->out != NULL);
+        else if (job->focal_gamma != 0.0) r = focal_values(x, x2, weight, scale, job);
         else
-            r = bce_with_logits_values(x, x2, weight, element_load(job->pos_weight, at, n, 1.0f), scale, want_logs,
+            r = bce_with_logits_values(x, x2, weight, element_load(job->pos_weight, at, n, 1), scale, want_logs,
                                        job->out != NULL);
         element_store(job->loss, at, n, r.loss);
         element_store(job->out2, at, n, r.out2);
     }
     element_store(job->out, at, n, r.out);
     if (n == VEC_WIDTH) return r.loss;
-    float lanes[VEC_WIDTH];
+    real lanes[VEC_WIDTH];
     vec_store(lanes, r.loss);
-    return vec_load_partial(lanes, n, vec_set(0.0f));
+    return vec_load_partial(lanes, n, vec_set(0));
 }
 
 /* All elements of a job. The losses' sum is over 32 virtual lanes, folded in double. */
@@ -132,26 +163,26 @@ MATH void element_loop(const enum element_kind kind, struct element_job *job)
             size_t left = i < job->count ? job->count - i : 0;
             losses[k] = left >= VEC_WIDTH ? element_vector(kind, job, i, VEC_WIDTH)
                         : left            ? element_vector(kind, job, i, left)
-                                          : vec_set(0.0f);
+                                          : vec_set(0);
         }
         if (job->want_sum) sum = fold8_add(sum, fold8_lanes(losses));
     }
-    job->sum = fold8_total(sum);
+    job->sum = total_rounded(fold8_total(sum));
 }
 
 /* First of count values that is not in [0, 1], or -1. */
-MATH ptrdiff_t first_improper(const float *p, size_t count)
+MATH ptrdiff_t first_improper(const real *p, size_t count)
 {
-    vec worst = vec_set(0.0f), one = vec_set(1.0f);
+    vec worst = vec_set(0), one = vec_set(1);
     for (size_t i = 0; i < count; i += VEC_WIDTH) {
         size_t n = count - i < VEC_WIDTH ? count - i : VEC_WIDTH;
         vec a = n == VEC_WIDTH ? vec_load(p + i) : vec_load_partial(p + i, n, one);
-        vec clamped = vec_min(vec_max(a, vec_set(0.0f)), one);
+        vec clamped = vec_min(vec_max(a, vec_set(0)), one);
         worst = vec_max(worst, vec_zero_where(vec_equal(clamped, a), one));
     }
-    if (vec_reduce_max(worst) > 0.0f)
+    if (vec_reduce_max(worst) > 0)
         for (size_t i = 0; i < count; i++)
-            if (!(p[i] >= 0.0f && p[i] <= 1.0f)) return (ptrdiff_t)i;
+            if (!(p[i] >= 0 && p[i] <= 1)) return (ptrdiff_t)i;
     return -1;
 }
 

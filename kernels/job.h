@@ -1,5 +1,6 @@
 /* What the dispatcher hands to a kernel: validated, folded to rows or to runs of
- * elements, and small enough to live on the stack. Nothing here depends on a tier. */
+ * elements, and small enough to live on the stack. Nothing here depends on a tier, nor on the
+ * precision a kernel computes in. */
 #ifndef XENT_KERNELS_JOB_H
 #define XENT_KERNELS_JOB_H
 
@@ -7,63 +8,115 @@
 #include <stdint.h>
 
 #include "list.h"
+#include "xent/xent.h"
 
 /* Rows of a job. Also the block in which row losses are summed (dispatch/reduce.c). */
 #define XENT_ROWS 64
 /* With room for a whole vector from any row on. */
 #define XENT_ROW_SLOTS (XENT_ROWS + 16)
 
-/* Up to XENT_ROWS rows of a softmax-family tensor. Row i's class j is
- * tensor.data[tensor.row[i] + j * tensor.class_stride]. */
+/* Up to XENT_ROWS rows of a tensor with a class axis: row i's class j is element
+ * row[i] + j * class_stride of data. */
 struct row_tensor {
-    float *data;
+    void *data; /* NULL: no such tensor */
+    xent_dtype dtype;
     ptrdiff_t class_stride;
     ptrdiff_t row[XENT_ROWS];
 };
 
-enum { XENT_NO_TARGET = -1 }; /* in row_job.target: the row is ignored */
+/* In row_job.target. */
+enum {
+    XENT_NO_TARGET = -1,    /* the row is ignored */
+    XENT_TARGET_ABSENT = -2 /* the target is not among these classes, or is a distribution */
+};
+
+/* What goes beyond weighted cross-entropy of an index target; the same for all rows. */
+struct row_options {
+    double keep, spread;     /* label smoothing: the target is keep [j = y] or keep t_j, + spread */
+    const void *weight;      /* class weights in the terms that sum over classes; NULL: ones */
+    xent_dtype weight_dtype;
+    ptrdiff_t weight_stride;
+    double weight_sum;       /* of all classes */
+    double z_loss, z_ratio;  /* the coefficient, and what its gradient is scaled by beside scale */
+    double softcap;          /* 0: none */
+    double focal_gamma;      /* 0: none */
+    int want_entropy;
+};
 
 struct row_job {
     size_t rows, classes;
     /* Rows follow each other at distance 1 in every tensor: positions fill the lanes. */
     int unit_rows;
-    struct row_tensor in;  /* logits; log-probabilities (nll); the forward output (backward) */
-    struct row_tensor in2; /* the incoming gradient (softmax_backward, log_softmax_backward) */
-    struct row_tensor out; /* gradient or output; data NULL: not wanted */
-    int want_log;          /* lse or loss is wanted */
-    int have_state;        /* max and rest are given, not to be computed */
+    struct row_tensor in;   /* logits; log-probabilities (nll); the forward output (backward) */
+    struct row_tensor in2;  /* the incoming gradient (backward kernels); probability targets */
+    struct row_tensor out;  /* gradient or output */
+    struct row_tensor out2; /* gradient in the probability targets */
+    int want_log;           /* lse or loss is wanted */
+    int want_argmax;
+    int have_state;         /* max and rest are given, not to be computed */
+    const struct row_options *options; /* NULL: none of these */
     int64_t target[XENT_ROWS];
-    float weight[XENT_ROW_SLOTS]; /* of the target's class; multiplies the loss */
-    double scale[XENT_ROW_SLOTS]; /* multiplies the gradient: weight, reduction, incoming gradient */
-    float max[XENT_ROW_SLOTS];    /* row state, in or out */
+    double weight[XENT_ROW_SLOTS];     /* of the target's class */
+    double row_weight[XENT_ROW_SLOTS]; /* multiplies the row's loss */
+    double scale[XENT_ROW_SLOTS]; /* multiplies the gradient: row_weight, reduction, incoming gradient */
+    double max[XENT_ROW_SLOTS];   /* row state, in or out */
     double rest[XENT_ROW_SLOTS];
-    float lse[XENT_ROW_SLOTS], loss[XENT_ROW_SLOTS]; /* out */
+    /* Out. loss is without z_loss. */
+    double lse[XENT_ROW_SLOTS], loss[XENT_ROW_SLOTS], z_loss[XENT_ROW_SLOTS], entropy[XENT_ROW_SLOTS];
+    double target_logit[XENT_ROW_SLOTS];
+    int64_t argmax[XENT_ROWS];
 };
 
 /* Elements of a job, and the block in which element losses are summed. */
 #define XENT_ELEMENTS 1024
 
-/* Up to XENT_ELEMENTS elements, contiguous in every array. */
+/* Up to XENT_ELEMENTS elements, contiguous in every array; all arrays are of the precision the
+ * kernel computes in. */
 struct element_job {
     size_t count;
-    const float *in;  /* input; the forward output (sigmoid_backward) */
-    const float *in2; /* target, or the incoming gradient (backward kernels) */
-    const float *weight, *pos_weight, *in_scale; /* NULL: ones. in_scale multiplies the gradients */
-    float scale;      /* multiplies the gradients as well */
-    float *out;       /* output, or gradient; NULL: not wanted */
-    float *out2;      /* gradient in the target; NULL: not wanted */
-    float *loss;      /* NULL: not wanted */
+    const void *in;  /* input; the forward output (sigmoid_backward) */
+    const void *in2; /* target, or the incoming gradient (backward kernels) */
+    const void *weight, *pos_weight, *in_scale; /* NULL: ones. in_scale multiplies the gradients */
+    double scale;    /* multiplies the gradients as well */
+    double keep, spread;             /* label smoothing: the target is keep y + spread */
+    double focal_gamma, focal_alpha; /* gamma 0: none; alpha below 0: none */
+    void *out;       /* output, or gradient; NULL: not wanted */
+    void *out2;      /* gradient in the target; NULL: not wanted */
+    void *loss;      /* NULL: not wanted */
     int want_sum;
     double sum;       /* out: of the losses */
     ptrdiff_t invalid; /* out (bce): first element with a probability outside [0,1], or -1;
                           nothing is written then */
 };
 
-/* The table of a tier: one kernel for each line of the list. */
+/* Row states, to be merged or finished; only in the table of doubles. */
+struct state_job {
+    size_t count;
+    const xent_row_state *a, *b; /* merge: both; finish: a */
+    xent_row_state *merged;
+    const double *target_logit;  /* finish: NULL if there are none */
+    double *lse, *loss;          /* finish: NULL if not wanted */
+};
+
+/* count elements between a tensor, from data on, a stride apart, and packed ones of the
+ * precision the kernels compute in. */
+struct storage_job {
+    void *data;
+    xent_dtype dtype;
+    ptrdiff_t stride;
+    size_t count;
+    void *packed;
+};
+
+/* The table of a tier and a precision: one kernel for each line of the list. */
 struct xent_kernels {
 #define X(name, job) void (*name)(struct job *);
     XENT_KERNELS(X)
 #undef X
+    void (*read)(const struct storage_job *);
+    void (*write)(const struct storage_job *);
+    void (*merge)(const struct state_job *);
+    void (*finish)(const struct state_job *);
 };
 
 #endif

@@ -14,14 +14,14 @@
 
 /* Row v * VEC_WIDTH + lane, class j: data[v * vector_step + j * stride + lane]. */
 struct lane_view {
-    float *data;
+    real *data;
     ptrdiff_t stride, vector_step;
 };
 
 /* lanes: VEC_WIDTH, or fewer in a last vector, of which the others read as zero. */
 MATH vec lanes_load(struct lane_view view, ptrdiff_t at, const size_t lanes)
 {
-    return lanes == VEC_WIDTH ? vec_load(view.data + at) : vec_load_partial(view.data + at, lanes, vec_set(0.0f));
+    return lanes == VEC_WIDTH ? vec_load(view.data + at) : vec_load_partial(view.data + at, lanes, vec_set(0));
 }
 
 MATH void lanes_store(struct lane_view view, ptrdiff_t at, vec value, const size_t lanes)
@@ -34,7 +34,7 @@ MATH void lanes_store(struct lane_view view, ptrdiff_t at, vec value, const size
 MATH void lanes_max(struct lane_view x, size_t classes, const int vectors, const size_t lanes, vec max[GROUP])
 {
     vec odd[GROUP];
-    UNROLL for (int v = 0; v < vectors; v++) max[v] = odd[v] = vec_set(-INFINITY);
+    UNROLL for (int v = 0; v < vectors; v++) max[v] = odd[v] = vec_set((real)-INFINITY);
     size_t j = 0;
     for (; j + 2 <= classes; j += 2)
         UNROLL for (int v = 0; v < vectors; v++) {
@@ -44,34 +44,42 @@ MATH void lanes_max(struct lane_view x, size_t classes, const int vectors, const
         }
     UNROLL for (int v = 0; v < vectors; v++) {
         if (j < classes) max[v] = vec_max(lanes_load(x, v * x.vector_step + (ptrdiff_t)j * x.stride, lanes), max[v]);
-        max[v] = vec_add(vec_max(max[v], odd[v]), vec_set(0.0f)); /* a zero maximum is +0 */
+        max[v] = vec_add(vec_max(max[v], odd[v]), vec_set(0)); /* a zero maximum is +0 */
     }
 }
 
 struct lane_args {
     struct lane_view x, x2;
+    const struct row_view *w; /* class weights, the same for all rows; data NULL: none */
     struct lane_view store; /* where SUM_EXP... leave exp_scaled(x); strides 0 if nobody wants it */
-    const struct row_lanes *row;   /* one a vector of the group */
+    const struct row_lanes *row; /* one a vector of the group */
+    const struct row_target *target;
 };
 
-MATH vec lane_step(const enum sum_term term, const struct lane_args *a, size_t class_index, int v, const size_t lanes,
+MATH vec lane_weight(const struct row_view *w, ptrdiff_t j)
+{
+    return w->data ? vec_set(read_one(w->data, w->dtype, j * w->stride)) : vec_set(0);
+}
+
+MATH vec lane_step(enum sum_term term, const struct lane_args *a, size_t class_index, int v, const size_t lanes,
                    veci *ties)
 {
     ptrdiff_t j = (ptrdiff_t)class_index;
-    vec x2 = sum_reads_second(term) ? lanes_load(a->x2, v * a->x2.vector_step + j * a->x2.stride, lanes) : vec_set(0.0f);
+    vec x2 = sum_reads_second(term) ? lanes_load(a->x2, v * a->x2.vector_step + j * a->x2.stride, lanes) : vec_set(0);
     vec x = lanes_load(a->x, v * a->x.vector_step + j * a->x.stride, lanes);
-    vec stored, value = sum_value(term, x, x2, &a->row[v], &stored, ties);
-    if (!sum_reads_second(term)) lanes_store(a->store, v * a->store.vector_step + j * a->store.stride, stored, lanes);
+    vec w = sum_reads_weight(term) ? lane_weight(a->w, j) : vec_set(0);
+    vec stored, value = sum_value(term, x, x2, w, &a->row[v], a->target, &stored, ties);
+    if (sum_stores(term)) lanes_store(a->store, v * a->store.vector_step + j * a->store.stride, stored, lanes);
     return value;
 }
 
 /* One virtual lane's sum in a block: the tree over its steps, in double. */
-MATH wide lane_sum(const enum sum_term term, const struct lane_args *a, size_t first, size_t steps, int v,
+MATH wide lane_sum(enum sum_term term, const int unroll, const struct lane_args *a, size_t first, size_t steps, int v,
                    const size_t lanes, veci *ties)
 {
 #define STEP(s) lane_step(term, a, first + (s) * LANES, v, lanes, ties)
     vec low, high;
-    if (steps == STEPS) {
+    if (unroll && steps == STEPS) {
         low = STEP(0);
         low = vec_add(low, STEP(1));
         high = STEP(2);
@@ -83,13 +91,13 @@ MATH wide lane_sum(const enum sum_term term, const struct lane_args *a, size_t f
         last = vec_add(last, STEP(7));
         low = vec_add(low, vec_add(high, last));
     } else { /* the same tree, held[i] being a finished part of 2^i steps */
-        vec held[3];
-        low = vec_set(0.0f);
+        vec held[4];
+        low = vec_set(0);
         for (size_t s = 0; s < steps; s++) {
             low = STEP(s);
             size_t level = 0;
             for (; s >> level & 1; level++) low = vec_add(held[level], low);
-            if (level < 3) held[level] = low;
+            held[level] = low;
         }
         if (steps) { /* parts that nothing joined, the smallest first */
             size_t level = 0;
@@ -102,8 +110,34 @@ MATH wide lane_sum(const enum sum_term term, const struct lane_args *a, size_t f
     return wide_from_vec(low);
 }
 
-/* Sum of a term over the classes, a row a lane, in double. ties: of SUM_EXP_BUT_MAX. */
-MATH void lanes_sum(const enum sum_term term, const struct lane_args *a, size_t classes, const int vectors,
+/* The same tree where no virtual lane has more than one class. */
+MATH void lanes_sum_narrow(enum sum_term term, const struct lane_args *a, size_t classes, const int vectors,
+                           const size_t lanes, wide sum[GROUP], veci ties[GROUP])
+{
+    for (int v = 0; v < vectors; v++) {
+        vec term_of[LANES];
+        wide fold[8];
+        veci equal = veci_set(0);
+        for (size_t j = 0; j < classes; j++) term_of[j] = lane_step(term, a, j, v, lanes, &equal);
+        for (size_t k = 0; k < 8; k++) {
+            fold[k] = wide_set(0.0);
+            if (k >= classes) continue;
+            fold[k] = wide_from_vec(term_of[k]);
+            if (k + 16 < classes) fold[k] = wide_add(fold[k], wide_from_vec(term_of[k + 16]));
+            if (k + 8 >= classes) continue;
+            wide high = wide_from_vec(term_of[k + 8]);
+            if (k + 24 < classes) high = wide_add(high, wide_from_vec(term_of[k + 24]));
+            fold[k] = wide_add(fold[k], high);
+        }
+        sum[v] = wide_add(wide_add(wide_add(fold[0], fold[4]), wide_add(fold[2], fold[6])),
+                          wide_add(wide_add(fold[1], fold[5]), wide_add(fold[3], fold[7])));
+        ties[v] = equal;
+    }
+}
+
+/* Sum of a term over the classes, a row a lane, wide. ties: of SUM_EXP_BUT_MAX. unroll: for
+ * the terms that are worth it. */
+MATH void lanes_sum(enum sum_term term, const int unroll, const struct lane_args *a, size_t classes, const int vectors,
                     const size_t lanes, wide sum[GROUP], veci ties[GROUP])
 {
     wide fold[8][GROUP];
@@ -119,7 +153,7 @@ MATH void lanes_sum(const enum sum_term term, const struct lane_args *a, size_t 
                 size_t halves = k + 8 < count ? 2 : 1;
                 ROLLED for (size_t h = 0; h < halves; h++)
                     ROLLED for (size_t l = k + 8 * h; l < LANES && l < count; l += 16) {
-                        wide sum_l = lane_sum(term, a, first + l, (count - l + LANES - 1) / LANES, v, lanes, &ties[v]);
+                        wide sum_l = lane_sum(term, unroll, a, first + l, (count - l + LANES - 1) / LANES, v, lanes, &ties[v]);
                         half[h] = l < 16 ? sum_l : wide_add(half[h], sum_l);
                     }
                 if (halves == 2) half[0] = wide_add(half[0], half[1]);
@@ -131,14 +165,25 @@ MATH void lanes_sum(const enum sum_term term, const struct lane_args *a, size_t 
                           wide_add(wide_add(fold[1][v], fold[5][v]), wide_add(fold[3][v], fold[7][v])));
 }
 
-MATH void lanes_write(const enum write_term term, struct lane_view x, struct lane_view x2, struct lane_view out,
-                      size_t classes, const int vectors, const size_t lanes, const struct row_lanes row[GROUP])
+/* The same for one whole vector of rows, and any term. */
+static void lanes_sum_any(enum sum_term term, const struct lane_args *a, size_t classes, wide sum[GROUP])
 {
+    veci ties[GROUP];
+    lanes_sum(term, 0, a, classes, 1, VEC_WIDTH, sum, ties);
+}
+
+/* a: x, x2, w, row and target are used. */
+MATH void lanes_write(const enum write_term term, const struct lane_args *a, struct lane_view out, size_t classes,
+                      const int vectors, const size_t lanes)
+{
+    struct lane_view x = a->x, x2 = a->x2;
     for (size_t j = 0; j < classes; j++)
         UNROLL for (int v = 0; v < vectors; v++) {
             vec in = lanes_load(x, v * x.vector_step + (ptrdiff_t)j * x.stride, lanes);
             vec in2 = write_reads_second(term) ? lanes_load(x2, v * x2.vector_step + (ptrdiff_t)j * x2.stride, lanes) : in;
-            lanes_store(out, v * out.vector_step + (ptrdiff_t)j * out.stride, write_value(term, in, in2, &row[v]), lanes);
+            vec w = write_reads_weight(term) ? lane_weight(a->w, (ptrdiff_t)j) : in;
+            vec value = write_value(term, in, in2, w, &a->row[v], a->target);
+            lanes_store(out, v * out.vector_step + (ptrdiff_t)j * out.stride, value, lanes);
         }
 }
 
@@ -148,31 +193,65 @@ MATH void lanes_write(const enum write_term term, struct lane_view x, struct lan
 /* Classes of the widest row that takes this way. */
 #define TILE_CLASSES 128
 
-MATH void tile_read(const float *const rows[VEC_WIDTH], ptrdiff_t stride, size_t classes, float *tile)
+MATH void *tensor_at(const struct row_tensor *tensor, size_t row, size_t j)
 {
-    if (stride == 1 && classes >= 4)
+    return (char *)tensor->data + (tensor->row[row] + (ptrdiff_t)j * tensor->class_stride) * (ptrdiff_t)dtype_size(tensor->dtype);
+}
+
+/* Rows first ... of a tensor, of which count exist; the other lanes repeat the last one. */
+static void tile_read(const struct row_tensor *tensor, size_t first, size_t count, size_t classes, double softcap,
+                      real *tile)
+{
+    const real *rows[VEC_WIDTH];
+    const ptrdiff_t stride = tensor->class_stride;
+    int unit = count == VEC_WIDTH; /* neighbours, a lane apart */
+    for (size_t w = 0; w < VEC_WIDTH; w++) {
+        ptrdiff_t row = tensor->row[first + (w < count ? w : count - 1)];
+        rows[w] = (const real *)tensor->data + (tensor->dtype == REAL_DTYPE ? row : 0);
+        unit &= row == tensor->row[first] + (ptrdiff_t)w;
+    }
+    if (tensor->dtype == REAL_DTYPE && stride == 1 && classes >= 4)
         for (size_t j = 0;; j = j + 8 > classes ? classes - 4 : j + 4) { /* the last four may overlap */
             vec columns[4];
             vec_load_rows4(rows, (ptrdiff_t)j, columns);
             for (size_t c = 0; c < 4; c++) vec_store(tile + (j + c) * VEC_WIDTH, columns[c]);
-            if (j + 4 == classes) return;
+            if (j + 4 == classes) break;
         }
-    for (size_t w = 0; w < VEC_WIDTH; w++)
-        for (size_t j = 0; j < classes; j++) tile[j * VEC_WIDTH + w] = rows[w][(ptrdiff_t)j * stride];
+    else if (unit)
+        for (size_t j = 0; j < classes; j++) {
+            storage_read(tensor_at(tensor, first, j), tensor->dtype, 1, VEC_WIDTH, tile + j * VEC_WIDTH);
+        }
+    else
+        for (size_t w = 0; w < VEC_WIDTH; w++) {
+            ptrdiff_t row = tensor->row[first + (w < count ? w : count - 1)];
+            for (size_t j = 0; j < classes; j++)
+                tile[j * VEC_WIDTH + w] = read_one(tensor->data, tensor->dtype, row + (ptrdiff_t)j * stride);
+        }
+    if (softcap != 0.0) softcap_all(tile, classes * VEC_WIDTH, softcap);
 }
 
-/* lanes: rows that exist; the others' pointers are not followed. */
-MATH void tile_write(float *const rows[VEC_WIDTH], ptrdiff_t stride, size_t classes, size_t lanes, const float *tile)
+static void tile_write(const struct row_tensor *tensor, size_t first, size_t count, size_t classes, const real *tile)
 {
-    if (stride == 1 && classes >= 4 && lanes == VEC_WIDTH)
+    real *rows[VEC_WIDTH];
+    const ptrdiff_t stride = tensor->class_stride;
+    int unit = count == VEC_WIDTH;
+    if (tensor->dtype == REAL_DTYPE && stride == 1 && classes >= 4 && count == VEC_WIDTH) {
+        for (size_t w = 0; w < VEC_WIDTH; w++) rows[w] = (real *)tensor->data + tensor->row[first + w];
         for (size_t j = 0;; j = j + 8 > classes ? classes - 4 : j + 4) {
             vec columns[4];
             for (size_t c = 0; c < 4; c++) columns[c] = vec_load(tile + (j + c) * VEC_WIDTH);
             vec_store_rows4(rows, (ptrdiff_t)j, columns);
             if (j + 4 == classes) return;
         }
-    for (size_t w = 0; w < lanes; w++)
-        for (size_t j = 0; j < classes; j++) rows[w][(ptrdiff_t)j * stride] = tile[j * VEC_WIDTH + w];
+    }
+    for (size_t w = 0; w < count; w++) unit &= tensor->row[first + w] == tensor->row[first] + (ptrdiff_t)w;
+    if (unit)
+        for (size_t j = 0; j < classes; j++)
+            storage_write(tensor_at(tensor, first, j), tensor->dtype, 1, VEC_WIDTH, tile + j * VEC_WIDTH);
+    else
+        for (size_t w = 0; w < count; w++)
+            for (size_t j = 0; j < classes; j++)
+                write_one(tensor->data, tensor->dtype, tensor->row[first + w] + (ptrdiff_t)j * stride, tile[j * VEC_WIDTH + w]);
 }
 
 #endif

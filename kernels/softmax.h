@@ -1,79 +1,53 @@
 /* Log-sum-exp, softmax, log-softmax and cross-entropy, forward and gradient.
  *
  * Three passes over a group of rows small enough to stay in cache: the row states (max,
- * rest), what follows from them for each row (vectorised over the rows), and the writing
- * of exp(x_j - max) factor, or (x_j - max) - offset. Where the output can hold it, the
- * first pass leaves exp_scaled(x_j) there, and the last only multiplies. */
+ * rest), what follows from them for each row (finish.h), and the writing of
+ * exp(x_j - max) factor, or (x_j - max) - offset. Where there is room for it, the first pass
+ * keeps exp_scaled(x_j), and the last only multiplies. */
 #ifndef XENT_KERNELS_SOFTMAX_H
 #define XENT_KERNELS_SOFTMAX_H
 
 #include "along.h"
+#include "finish.h"
 #include "job.h"
 #include "lanes.h"
-#include "math/log.h"
 
-/* Of each row of a job, between the passes. */
-struct row_pass {
-    double total[XENT_ROW_SLOTS];         /* sum of exp_scaled, maxima left out */
-    double ties[XENT_ROW_SLOTS];          /* elements equal to the maximum */
-    float target_logit[XENT_ROW_SLOTS];
-    float target_gradient[XENT_ROW_SLOTS];
-    float factor[XENT_ROW_SLOTS];         /* of exp_scaled(x): makes scale softmax(x) */
-    float top[XENT_ROW_SLOTS];            /* exp_scaled(max) */
-    float peak[XENT_ROW_SLOTS];           /* scale softmax(max) */
-    float offset[XENT_ROW_SLOTS];         /* log1p(rest), or NaN where the maximum is infinite */
-};
-
-/* Rows first ... first + count - 1, and up to a vector's width beyond.
- *
- *   rest     = total inverse + (ties - 1)
- *   lse      = max + log1p(rest)
- *   loss     = w_y ((max - x_y) + log1p(rest)): neither term can cancel the other
- *   factor   = scale inverse / (1 + rest)
- *   gradient at the target = -scale rest / (1 + rest) where it attains the maximum, else
- *              exp_scaled(x_y) factor - scale, where softmax is at most 1/2
- *
- * rest, and what is made of it, are doubles until the one rounding at the end. A row whose
- * maximum is infinite has lse max (or NaN, by total), and NaN everywhere else. */
-static void finish_rows(struct row_job *job, struct row_pass *pass, size_t first, size_t count, int want_log,
-                        int want_factor, int with_target)
+MATH struct row_view row_of(const struct row_tensor *tensor, size_t i)
 {
-    for (size_t i = first; i < first + count; i += VEC_WIDTH) {
-        vec max = vec_load(job->max + i);
-        struct exp_row row = exp_row_of(max);
-        mask infinite = vec_equal(vec_abs(max), vec_set(INFINITY));
-        wide inverse = row_inverse(max, row), one = wide_set(1.0), rest;
-        if (job->have_state) rest = wide_load(job->rest + i);
-        else {
-            wide others = wide_sub(wide_load(pass->ties + i), one);
-            rest = wide_add(wide_mul(wide_load(pass->total + i), inverse), others);
-            wide_store(job->rest + i, rest);
-        }
-        vec target = with_target ? vec_load(pass->target_logit + i) : max;
-        if (want_log) {
-            vec high = vec_from_wide(rest), low = vec_from_wide(wide_sub(rest, wide_from_vec(high)));
-            vec log_rest = log1p_sum(high, low);
-            vec_store(job->lse + i, vec_add(max, log_rest));
-            log_rest = vec_select(infinite, vec_set(NAN), log_rest);
-            vec_store(pass->offset + i, log_rest);
-            if (with_target)
-                vec_store(job->loss + i, vec_mul(vec_load(job->weight + i), vec_add(vec_sub(max, target), log_rest)));
-        }
-        if (want_factor) {
-            wide scale = wide_load(job->scale + i);
-            wide share = wide_div(wide_select(infinite, wide_set(NAN), scale), wide_add(one, rest));
-            vec factor = vec_from_wide(wide_mul(share, inverse));
-            vec_store(pass->factor + i, factor);
-            vec_store(pass->top + i, exp_scaled(max, row));
-            vec_store(pass->peak + i, vec_from_wide(share));
-            if (with_target) {
-                vec negative = vec_from_wide(wide_sub(wide_set(0.0), scale));
-                vec at_max = vec_from_wide(wide_sub(wide_set(0.0), wide_mul(share, rest)));
-                vec below = vec_fma(exp_scaled(target, row), factor, negative);
-                vec_store(pass->target_gradient + i, vec_select(vec_equal(target, max), at_max, below));
-            }
-        }
-    }
+    struct row_view view = {NULL, tensor->dtype, tensor->class_stride, 0.0};
+    if (tensor->data) view.data = (char *)tensor->data + tensor->row[i] * (ptrdiff_t)dtype_size(tensor->dtype);
+    return view;
+}
+
+MATH struct row_view logits_of(const struct row_job *job, size_t i)
+{
+    struct row_view view = row_of(&job->in, i);
+    if (job->options) view.softcap = job->options->softcap;
+    return view;
+}
+
+MATH struct row_view plain_view(real *data) { return (struct row_view){data, REAL_DTYPE, 1, 0.0}; }
+
+/* The class weights, as a row. */
+MATH struct row_view weights_of(const struct row_job *job)
+{
+    const struct row_options *options = job->options;
+    if (!options || !options->weight) return plain_view(NULL);
+    return (struct row_view){(void *)(uintptr_t)options->weight, options->weight_dtype, options->weight_stride, 0.0};
+}
+
+MATH struct row_target target_of(const struct row_job *job)
+{
+    const struct row_options *options = job->options;
+    struct row_target target = {0, 0, 0, vec_set(1), vec_set(0), 0.0};
+    if (!options) return target;
+    target.has_second = job->in2.data != NULL;
+    target.has_weight = options->weight != NULL;
+    target.has_amount = target.has_second || options->spread != 0.0;
+    target.keep = vec_set((real)options->keep);
+    target.spread = vec_set((real)options->spread);
+    target.softcap = options->softcap;
+    return target;
 }
 
 MATH int row_ignored(const struct row_job *job, size_t i, int with_target)
@@ -81,172 +55,266 @@ MATH int row_ignored(const struct row_job *job, size_t i, int with_target)
     return with_target && job->target[i] == XENT_NO_TARGET;
 }
 
-MATH struct row_view row_of(const struct row_tensor *tensor, size_t i)
+static void row_zero(const struct row_view *row, size_t classes)
 {
-    return (struct row_view){tensor->data ? tensor->data + tensor->row[i] : NULL, tensor->class_stride};
+    for (size_t j = 0; j < classes; j++) write_one(row->data, row->dtype, (ptrdiff_t)j * row->stride, 0);
 }
 
-MATH void row_zero(struct row_view row, size_t classes)
+static void load_target_logits(struct row_job *job, struct row_pass *pass, size_t first, size_t count)
 {
-    for (size_t j = 0; j < classes; j++) row.data[(ptrdiff_t)j * row.stride] = 0.0f;
-}
-
-MATH void load_target_logits(const struct row_job *job, struct row_pass *pass, size_t first, size_t count)
-{
-    for (size_t i = first; i < first + count; i++)
-        if (job->target[i] != XENT_NO_TARGET)
-            pass->target_logit[i] = job->in.data[job->in.row[i] + (ptrdiff_t)job->target[i] * job->in.class_stride];
+    for (size_t i = first; i < first + count; i++) {
+        job->target_logit[i] = -INFINITY;
+        if (job->target[i] < 0) continue;
+        struct row_view in = logits_of(job, i);
+        real x = read_one(in.data, in.dtype, (ptrdiff_t)job->target[i] * in.stride);
+        if (in.softcap != 0.0) softcap_all(&x, 1, in.softcap);
+        job->target_logit[i] = pass->target_logit[i] = x;
+    }
 }
 
 /* The target's own gradient, and the zeros of ignored rows, over what was written to all. */
-MATH void store_target_gradients(const struct row_job *job, const struct row_pass *pass, size_t first, size_t count)
+static void store_target_gradients(const struct row_job *job, const struct row_pass *pass, size_t first, size_t count)
 {
     for (size_t i = first; i < first + count; i++) {
-        struct row_view out = row_of(&job->out, i);
-        if (job->target[i] == XENT_NO_TARGET) row_zero(out, job->classes);
-        else out.data[(ptrdiff_t)job->target[i] * out.stride] = pass->target_gradient[i];
+        struct row_view out = row_of(&job->out, i), out2 = row_of(&job->out2, i);
+        if (job->target[i] == XENT_NO_TARGET) {
+            if (out.data) row_zero(&out, job->classes);
+            if (out2.data) row_zero(&out2, job->classes);
+        } else if (job->target[i] >= 0 && out.data)
+            write_one(out.data, out.dtype, (ptrdiff_t)job->target[i] * out.stride, pass->target_gradient[i]);
     }
+}
+
+/* Which sums over a distribution the options ask for. */
+MATH int wants_gap(const struct row_job *job, int with_target)
+{
+    return job->options && (job->in2.data || (with_target && job->options->spread != 0.0));
 }
 
 /* -- Along the rows -- */
 
+/* Rows of a group along the row, so that what they keep stays in cache. */
+#define GROUP_ROWS 16
+MATH size_t along_group(size_t classes) { return classes <= 256 ? GROUP_ROWS : classes <= 2048 ? 4 : 1; }
+
+/* Rows that are not plain are unpacked to here once, if they fit. */
+#define SCRATCH 4096
+
 static void softmax_along(struct row_job *job, struct row_pass *pass, size_t first, size_t count,
                           enum write_term write, int with_target)
 {
-    int keep = write == WRITE_SOFTMAX && job->out.data && job->out.class_stride == 1 && !job->have_state;
+    real scratch[SCRATCH], *kept[GROUP_ROWS];
+    struct row_operands from[GROUP_ROWS];
+    struct row_max max;
+    const size_t classes = job->classes;
+    int may_keep = write == WRITE_SOFTMAX && job->out.data && !job->have_state && !job->options;
+    int want_entropy = job->options && job->options->want_entropy, want_gap = wants_gap(job, with_target);
     if (with_target) load_target_logits(job, pass, first, count);
-    for (size_t i = first; i < first + count; i++) {
-        if (job->have_state || row_ignored(job, i, with_target)) continue;
-        struct row_max max;
-        struct row_view none = {NULL, 1};
-        along_max(row_of(&job->in, i), job->classes, &max);
-        job->max[i] = max.max;
-        pass->total[i] = along_exp_sum(row_of(&job->in, i), keep ? row_of(&job->out, i) : none, job->classes, &max,
-                                       &pass->ties[i]);
+    for (size_t r = 0; r < count; r++) {
+        size_t i = first + r;
+        struct row_view out = row_of(&job->out, i);
+        from[r] = (struct row_operands){logits_of(job, i), row_of(&job->in2, i), weights_of(job), target_of(job)};
+        kept[r] = NULL;
+        if (row_ignored(job, i, with_target)) continue;
+        if (!view_is_plain(&from[r].x) && count * classes <= SCRATCH) {
+            view_read(&from[r].x, 0, classes, scratch + r * classes);
+            from[r].x = plain_view(scratch + r * classes);
+            if (may_keep) kept[r] = scratch + r * classes;
+        } else if (may_keep && view_is_plain(&out)) kept[r] = out.data;
+        if (job->have_state) max.max = (real)job->max[i];
+        else {
+            along_max(&from[r].x, classes, &max);
+            job->max[i] = max.max;
+        }
+        if (job->want_argmax) job->argmax[i] = along_argmax(&from[r].x, classes, max.max);
+        vec m = vec_set(max.max);
+        struct row_lanes row = {.exp = exp_row_of(m), .max = m};
+        if (want_gap) pass->gap[i] = along_sum(SUM_GAP, &from[r], classes, &row);
+        if (want_gap && job->in2.data) pass->mass[i] = along_sum(SUM_MASS, &from[r], classes, &row);
+        if (want_entropy) pass->entropy[i] = along_sum(SUM_ENTROPY, &from[r], classes, &row);
+        if (!job->have_state) pass->total[i] = along_exp_sum(&from[r].x, kept[r], classes, &max, &pass->ties[i]);
     }
     finish_rows(job, pass, first, count, job->want_log || write == WRITE_LOG_SOFTMAX,
                 job->out.data && write == WRITE_SOFTMAX, with_target);
-    if (!job->out.data) return;
-    for (size_t i = first; i < first + count; i++) {
+    for (size_t r = 0; r < count && (job->out.data || job->out2.data); r++) {
+        size_t i = first + r;
         if (row_ignored(job, i, with_target)) continue;
-        vec max = vec_set(job->max[i]);
-        struct row_lanes row = {exp_row_of(max),           max, vec_set(pass->factor[i]), vec_set(pass->offset[i]),
-                                vec_set(pass->top[i]), vec_set(pass->peak[i])};
-        struct row_view in = row_of(&job->in, i), out = row_of(&job->out, i);
-        if (keep) along_write(WRITE_SCALED, out, out, out, job->classes, &row);
-        else if (write == WRITE_SOFTMAX) along_write(WRITE_SOFTMAX, in, in, out, job->classes, &row);
-        else along_write(WRITE_LOG_SOFTMAX, in, in, out, job->classes, &row);
+        vec m = vec_set((real)job->max[i]);
+        struct row_lanes row = {exp_row_of(m),           m, vec_set(pass->factor[i]), vec_set(pass->offset[i]),
+                                vec_set(pass->top[i]), vec_set(pass->peak[i]), vec_set(pass->target_amount[i])};
+        struct row_view out = row_of(&job->out, i), out2 = row_of(&job->out2, i);
+        if (out2.data) along_write(WRITE_TARGET_GRADIENT, &from[r], &out2, classes, &row);
+        row.amount = vec_set(pass->amount[i]);
+        if (!out.data) continue;
+        if (kept[r]) {
+            from[r].x = plain_view(kept[r]);
+            along_write(WRITE_SCALED, &from[r], &out, classes, &row);
+        } else if (write == WRITE_LOG_SOFTMAX) along_write(WRITE_LOG_SOFTMAX, &from[r], &out, classes, &row);
+        else if (job->options) along_write(WRITE_SOFTMAX_LESS, &from[r], &out, classes, &row);
+        else along_write(WRITE_SOFTMAX, &from[r], &out, classes, &row);
     }
     if (with_target) store_target_gradients(job, pass, first, count);
 }
 
 /* -- Rows in the lanes -- */
 
-/* vectors whole vectors of rows from row first on, or one with the given number of lanes. */
-MATH void softmax_lanes(struct row_job *job, struct row_pass *pass, size_t first, struct lane_view x,
-                        struct lane_view out, const int vectors, const size_t lanes, enum write_term write,
-                        int with_target)
+/* Of wide rows: apart, so that what these loops need is not set up for narrow ones. */
+static __attribute__((noinline)) void lanes_exp_sum_group(const struct lane_args *a, size_t classes, wide sum[GROUP], veci ties[GROUP])
 {
-    int keep = write == WRITE_SOFTMAX && out.data && !job->have_state;
+    lanes_sum(SUM_EXP_BUT_MAX, 1, a, classes, GROUP, VEC_WIDTH, sum, ties);
+}
+
+static __attribute__((noinline)) void lanes_exp_sum_vector(const struct lane_args *a, size_t classes, wide sum[GROUP], veci ties[GROUP])
+{
+    lanes_sum(SUM_EXP_BUT_MAX, 1, a, classes, 1, VEC_WIDTH, sum, ties);
+}
+
+static __attribute__((noinline)) void lanes_exp_sum_partial(const struct lane_args *a, size_t classes, size_t lanes, wide sum[GROUP], veci ties[GROUP])
+{
+    lanes_sum(SUM_EXP_BUT_MAX, 0, a, classes, 1, lanes, sum, ties);
+}
+
+struct lane_outputs {
+    struct lane_view out, out2; /* data NULL: not wanted */
+};
+
+/* vectors whole vectors of rows from row first on, or one with the given number of lanes. out
+ * may be x. */
+MATH void softmax_lanes(struct row_job *job, struct row_pass *pass, size_t first, struct lane_view x,
+                        struct lane_view x2, const struct lane_outputs *to, const int vectors, const size_t lanes,
+                        enum write_term write, int with_target)
+{
+    const int options = vectors == 1 && lanes == VEC_WIDTH && job->options;
+    const size_t classes = job->classes;
+    int keep = write == WRITE_SOFTMAX && to->out.data && !job->have_state && !job->options;
+    /* options come with whole single vectors only: see rows_are_direct */
+    int want_entropy = options && job->options->want_entropy, want_gap = options && wants_gap(job, with_target);
+    real nowhere[VEC_WIDTH];
     struct row_lanes row[GROUP];
-    float nowhere[VEC_WIDTH];
-    struct lane_view store = keep ? out : (struct lane_view){nowhere, 0, 0};
+    struct row_target target = target_of(job);
+    struct row_view weights = weights_of(job);
+    struct lane_args a = {x, x2, &weights, {nowhere, 0, 0}, row, &target};
     vec max[GROUP];
+    wide sum[GROUP];
+    veci ties[GROUP];
+#define SLOT(v) (first + (size_t)(v) * VEC_WIDTH)
+    if (keep) a.store = to->out;
     if (job->have_state)
-        UNROLL for (int v = 0; v < vectors; v++) max[v] = vec_load(job->max + first + (size_t)v * VEC_WIDTH);
-    else lanes_max(x, job->classes, vectors, lanes, max);
-    UNROLL for (int v = 0; v < vectors; v++) row[v] = (struct row_lanes){exp_row_of(max[v]), max[v], max[v], max[v], max[v], max[v]};
+        UNROLL for (int v = 0; v < vectors; v++) max[v] = vec_load_double(job->max + SLOT(v));
+    else lanes_max(x, classes, vectors, lanes, max);
+    UNROLL for (int v = 0; v < vectors; v++) {
+        row[v].exp = exp_row_of(max[v]);
+        row[v].max = max[v];
+        vec_store_double(job->max + SLOT(v), max[v]);
+    }
+    if (want_gap) {
+        lanes_sum_any(SUM_GAP, &a, classes, sum);
+        wide_store_total(pass->gap + first, sum[0]);
+    }
+    if (want_gap && x2.data) {
+        lanes_sum_any(SUM_MASS, &a, classes, sum);
+        wide_store_total(pass->mass + first, sum[0]);
+    }
+    if (want_entropy) {
+        lanes_sum_any(SUM_ENTROPY, &a, classes, sum);
+        wide_store_total(pass->entropy + first, sum[0]);
+    }
     if (!job->have_state) {
-        wide sum[GROUP];
-        veci ties[GROUP];
-        struct lane_args a = {x, x, store, row};
-        lanes_sum(SUM_EXP_BUT_MAX, &a, job->classes, vectors, lanes, sum, ties);
+        if (classes <= LANES) lanes_sum_narrow(SUM_EXP_BUT_MAX, &a, classes, vectors, lanes, sum, ties);
+        else if (vectors == GROUP) lanes_exp_sum_group(&a, classes, sum, ties);
+        else if (lanes == VEC_WIDTH) lanes_exp_sum_vector(&a, classes, sum, ties);
+        else lanes_exp_sum_partial(&a, classes, lanes, sum, ties);
         UNROLL for (int v = 0; v < vectors; v++) {
-            vec_store(job->max + first + (size_t)v * VEC_WIDTH, max[v]);
-            wide_store(pass->total + first + (size_t)v * VEC_WIDTH, sum[v]);
-            wide_store(pass->ties + first + (size_t)v * VEC_WIDTH, wide_from_int(ties[v]));
+            wide_store_total(pass->total + SLOT(v), sum[v]);
+            wide_store(pass->ties + SLOT(v), wide_from_int(ties[v]));
         }
     }
     finish_rows(job, pass, first, (size_t)vectors * VEC_WIDTH, job->want_log || write == WRITE_LOG_SOFTMAX,
-                out.data && write == WRITE_SOFTMAX, with_target);
-    if (!out.data) return;
+                to->out.data && write == WRITE_SOFTMAX, with_target);
+    if (!to->out.data && !to->out2.data) return;
     UNROLL for (int v = 0; v < vectors; v++) {
-        row[v].factor = vec_load(pass->factor + first + (size_t)v * VEC_WIDTH);
-        row[v].offset = vec_load(pass->offset + first + (size_t)v * VEC_WIDTH);
-        row[v].top = vec_load(pass->top + first + (size_t)v * VEC_WIDTH);
-        row[v].peak = vec_load(pass->peak + first + (size_t)v * VEC_WIDTH);
+        row[v].factor = vec_load(pass->factor + SLOT(v));
+        row[v].offset = vec_load(pass->offset + SLOT(v));
+        row[v].top = vec_load(pass->top + SLOT(v));
+        row[v].peak = vec_load(pass->peak + SLOT(v));
+        row[v].amount = vec_load(pass->target_amount + SLOT(v));
     }
-    if (keep) lanes_write(WRITE_SCALED, out, out, out, job->classes, vectors, lanes, row);
-    else if (write == WRITE_SOFTMAX) lanes_write(WRITE_SOFTMAX, x, x, out, job->classes, vectors, lanes, row);
-    else lanes_write(WRITE_LOG_SOFTMAX, x, x, out, job->classes, vectors, lanes, row);
+    if (options && to->out2.data) lanes_write(WRITE_TARGET_GRADIENT, &a, to->out2, classes, vectors, lanes);
+    if (!to->out.data) return;
+    UNROLL for (int v = 0; v < vectors; v++) row[v].amount = vec_load(pass->amount + SLOT(v));
+#undef SLOT
+    if (keep) {
+        a.x = to->out;
+        lanes_write(WRITE_SCALED, &a, to->out, classes, vectors, lanes);
+    } else if (write == WRITE_LOG_SOFTMAX) lanes_write(WRITE_LOG_SOFTMAX, &a, to->out, classes, vectors, lanes);
+    else if (options) lanes_write(WRITE_SOFTMAX_LESS, &a, to->out, classes, vectors, lanes);
+    else lanes_write(WRITE_SOFTMAX, &a, to->out, classes, vectors, lanes);
 }
 
 /* The three sizes, of which each is compiled once. */
 static void softmax_group(struct row_job *job, struct row_pass *pass, size_t first, struct lane_view x,
-                          struct lane_view out, enum write_term write, int with_target)
+                          struct lane_view x2, const struct lane_outputs *to, enum write_term write, int with_target)
 {
-    softmax_lanes(job, pass, first, x, out, GROUP, VEC_WIDTH, write, with_target);
+    softmax_lanes(job, pass, first, x, x2, to, GROUP, VEC_WIDTH, write, with_target);
 }
 
 static void softmax_vector(struct row_job *job, struct row_pass *pass, size_t first, struct lane_view x,
-                           struct lane_view out, enum write_term write, int with_target)
+                           struct lane_view x2, const struct lane_outputs *to, enum write_term write, int with_target)
 {
-    softmax_lanes(job, pass, first, x, out, 1, VEC_WIDTH, write, with_target);
+    softmax_lanes(job, pass, first, x, x2, to, 1, VEC_WIDTH, write, with_target);
 }
 
 static void softmax_partial(struct row_job *job, struct row_pass *pass, size_t first, struct lane_view x,
-                            struct lane_view out, size_t lanes, enum write_term write, int with_target)
+                            struct lane_view x2, const struct lane_outputs *to, size_t lanes, enum write_term write,
+                            int with_target)
 {
-    softmax_lanes(job, pass, first, x, out, 1, lanes, write, with_target);
+    softmax_lanes(job, pass, first, x, x2, to, 1, lanes, write, with_target);
 }
 
-/* Positions next to each other in memory. */
+MATH struct lane_view positions_of(const struct row_tensor *tensor, size_t i)
+{
+    if (!tensor->data) return (struct lane_view){NULL, 0, 0};
+    return (struct lane_view){(real *)tensor->data + tensor->row[i], tensor->class_stride, VEC_WIDTH};
+}
+
+/* Positions next to each other in memory, of this precision. */
 static void softmax_direct(struct row_job *job, struct row_pass *pass, enum write_term write, int with_target)
 {
     if (with_target) load_target_logits(job, pass, 0, job->rows);
     for (size_t i = 0, next; i < job->rows; i = next) {
-        struct lane_view x = {job->in.data + job->in.row[i], job->in.class_stride, VEC_WIDTH};
-        struct lane_view out = {NULL, 0, 0};
-        if (job->out.data)
-            out = (struct lane_view){job->out.data + job->out.row[i], job->out.class_stride, VEC_WIDTH};
         size_t left = job->rows - i;
+        struct lane_view x = positions_of(&job->in, i), x2 = positions_of(&job->in2, i);
+        struct lane_outputs to = {positions_of(&job->out, i), positions_of(&job->out2, i)};
         if (left >= GROUP * VEC_WIDTH) {
             next = i + GROUP * VEC_WIDTH;
-            softmax_group(job, pass, i, x, out, write, with_target);
+            softmax_group(job, pass, i, x, x2, &to, write, with_target);
         } else if (left >= VEC_WIDTH) {
             next = i + VEC_WIDTH;
-            softmax_vector(job, pass, i, x, out, write, with_target);
+            softmax_vector(job, pass, i, x, x2, &to, write, with_target);
         } else {
             next = job->rows;
-            softmax_partial(job, pass, i, x, out, left, write, with_target);
+            softmax_partial(job, pass, i, x, x2, &to, left, write, with_target);
         }
     }
-    if (with_target && job->out.data) store_target_gradients(job, pass, 0, job->rows);
+    if (with_target) store_target_gradients(job, pass, 0, job->rows);
 }
 
-/* Rows anywhere, of at most TILE_CLASSES classes, through a tile. */
+/* Rows anywhere, of at most TILE_CLASSES classes, through tiles. */
 static void softmax_tiled(struct row_job *job, struct row_pass *pass, size_t first, size_t count,
                           enum write_term write, int with_target)
 {
-    float tile[TILE_CLASSES * VEC_WIDTH];
-    const float *in[VEC_WIDTH];
-    float *out[VEC_WIDTH];
-    struct lane_view view = {tile, VEC_WIDTH, VEC_WIDTH}, none = {NULL, 0, 0};
-    for (size_t w = 0; w < VEC_WIDTH; w++) { /* lanes without a row repeat the last one */
-        size_t i = first + (w < count ? w : count - 1);
-        in[w] = job->in.data + job->in.row[i];
-        out[w] = job->out.data ? job->out.data + job->out.row[i] : NULL;
-    }
+    real tile[TILE_CLASSES * VEC_WIDTH], tile2[TILE_CLASSES * VEC_WIDTH], tile3[TILE_CLASSES * VEC_WIDTH];
+    struct lane_view none = {NULL, 0, 0}, x = {tile, VEC_WIDTH, VEC_WIDTH}, x2 = {tile2, VEC_WIDTH, VEC_WIDTH};
+    struct lane_outputs to = {job->out.data ? x : none, none};
+    if (job->out2.data) to.out2 = (struct lane_view){tile3, VEC_WIDTH, VEC_WIDTH};
     if (with_target) load_target_logits(job, pass, first, count);
-    tile_read(in, job->in.class_stride, job->classes, tile);
-    softmax_vector(job, pass, first, view, job->out.data ? view : none, write, with_target);
-    if (!job->out.data) return;
-    tile_write(out, job->out.class_stride, job->classes, count, tile);
+    tile_read(&job->in, first, count, job->classes, job->options ? job->options->softcap : 0.0, tile);
+    if (job->in2.data) tile_read(&job->in2, first, count, job->classes, 0.0, tile2);
+    softmax_vector(job, pass, first, x, job->in2.data ? x2 : none, &to, write, with_target);
+    if (job->out.data) tile_write(&job->out, first, count, job->classes, tile);
+    if (job->out2.data) tile_write(&job->out2, first, count, job->classes, tile3);
     if (with_target) store_target_gradients(job, pass, first, count);
 }
-
-/* Rows of a group along the row, so that what they keep stays in cache. */
-MATH size_t along_group(size_t classes) { return classes <= 256 ? 16 : classes <= 2048 ? 4 : 1; }
 
 /* Whether a tile of count rows is cheaper than the rows one by one: a tile takes as
  * many exponentials as there are classes, however few its rows. */
@@ -255,23 +323,35 @@ MATH int tile_pays(size_t count, size_t classes)
     return classes <= TILE_CLASSES && count * (classes / VEC_WIDTH + 4) >= classes;
 }
 
+/* Whether the lanes can take positions from where they lie. */
+MATH int rows_are_direct(const struct row_job *job)
+{
+    const struct row_tensor *tensors[] = {&job->in, &job->in2, &job->out, &job->out2};
+    if (!job->unit_rows || job->want_argmax || job->options) return 0;
+    for (int t = 0; t < 4; t++)
+        if (tensors[t]->data && tensors[t]->dtype != REAL_DTYPE) return 0;
+    return 1;
+}
+
 static void softmax_job(struct row_job *job, enum write_term write, int with_target)
 {
     struct row_pass pass;
-    memset(&pass, 0, sizeof pass);
-    if (job->unit_rows) softmax_direct(job, &pass, write, with_target);
-    else
-        for (size_t i = 0, count; i < job->rows; i += count) {
-            size_t left = job->rows - i;
-            count = left < VEC_WIDTH ? left : VEC_WIDTH;
-            if (tile_pays(count, job->classes)) {
-                softmax_tiled(job, &pass, i, count, write, with_target);
-                continue;
-            }
-            size_t group = along_group(job->classes);
-            count = left < group ? left : group;
-            softmax_along(job, &pass, i, count, write, with_target);
+    memset(&pass, 0, offsetof(struct row_pass, gap));
+    if (rows_are_direct(job)) {
+        softmax_direct(job, &pass, write, with_target);
+        return;
+    }
+    for (size_t i = 0, count; i < job->rows; i += count) {
+        size_t left = job->rows - i;
+        count = left < VEC_WIDTH ? left : VEC_WIDTH;
+        if (tile_pays(count, job->classes) && !job->want_argmax) {
+            softmax_tiled(job, &pass, i, count, write, with_target);
+            continue;
         }
+        size_t group = along_group(job->classes);
+        count = left < group ? left : group;
+        softmax_along(job, &pass, i, count, write, with_target);
+    }
 }
 
 static void kernel_log_sum_exp(struct row_job *job) { softmax_job(job, WRITE_SOFTMAX, 0); }
@@ -283,9 +363,10 @@ static void kernel_cross_entropy(struct row_job *job)
     softmax_job(job, WRITE_SOFTMAX, 1);
     for (size_t i = 0; i < job->rows; i++)
         if (job->target[i] == XENT_NO_TARGET) {
-            job->loss[i] = 0.0f;
+            job->loss[i] = job->z_loss[i] = job->entropy[i] = 0.0;
             job->lse[i] = job->max[i] = -INFINITY;
             job->rest[i] = -1.0;
+            job->argmax[i] = -1;
         }
 }
 

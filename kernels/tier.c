@@ -1,12 +1,18 @@
-/* One tier: compiled once for each instruction set, with XENT_VECTOR_<ISA> and its flags,
- * and XENT_TIER_TABLE, the name of the table it exports. */
+/* One tier in one precision: compiled for each instruction set, with XENT_VECTOR_<ISA> and its
+ * flags, a second time with XENT_REAL_F64, and XENT_TIER_TABLE, the name of the table it
+ * exports. */
 #include "backward.h"
 #include "elements.h"
 #include "softmax.h"
+#include "states.h"
 
 extern const struct xent_kernels XENT_TIER_TABLE;
 const struct xent_kernels XENT_TIER_TABLE = {
 #define X(name, job) .name = kernel_##name,
     XENT_KERNELS(X)
 #undef X
+    .read = kernel_read,
+    .write = kernel_write,
+    .merge = kernel_merge,
+    .finish = kernel_finish,
 };

@@ -67,7 +67,8 @@ typedef enum xent_status {
     XENT_ERROR_TARGET,      /* a class index outside [0, C) that is not ignore_index */
     XENT_ERROR_PROBABILITY, /* a probability outside [0, 1], or NaN */
     XENT_ERROR_VALUE,       /* an option outside its range */
-    XENT_ERROR_TIER         /* a tier that this CPU or this build does not have */
+    XENT_ERROR_TIER,        /* a tier that this CPU or this build does not have */
+    XENT_ERROR_NON_FINITE   /* a loss that is not finite, where the caller asked to be told */
 } xent_status;
 
 /* What went wrong, for a caller who passes one; untouched by a call that succeeds. */
@@ -105,6 +106,16 @@ typedef struct xent_tensor {
     const int64_t *shape;   /* [ndim]; may be NULL if ndim is 0 */
     const int64_t *strides; /* [ndim], in elements; NULL: C order, packed */
 } xent_tensor;
+
+/* Element types. Logits, and what takes their place (input, output, log_probabilities), are
+ * f32, f64, f16 or bf16; an output of their shape (gradient, output) has their dtype. What
+ * is called "f32 or the logits' dtype" may be either, whatever the other arguments are.
+ *   Computed in: f64 for f64 logits, f32 for all others. 16-bit elements are widened and
+ *   rounded (once, to nearest even) in registers.
+ *   Values of a row (loss, lse, entropy, z_loss): f32 or the logits' dtype; f64 logits: f64.
+ *   Weights, incoming gradients, probability targets: f32 or the logits' dtype.
+ *   Class index targets: i64, i32 or u8.
+ * Reduced losses (sum, divisor, mean) are doubles: never rounded to less. */
 
 /* ---- Tiers -------------------------------------------------------------- */
 
@@ -194,7 +205,7 @@ typedef struct xent_log_sum_exp_outputs {
 
 /* log sum_c exp(x_c) over the class axis.
  *
- * logits: f32, any shape with a class axis (a 0-dim logits is a row of one class).
+ * logits: any shape with a class axis (a 0-dim logits is a row of one class).
  * C = 0 is legal: -inf. All -inf: -inf; any +inf: +inf; NaN: NaN; the gradient of
  * such a row is NaN. Error: lse within 2 ulp of the larger of |max| and
  * log1p(rest); gradient within 4 ulp, at any C. */
@@ -225,7 +236,14 @@ XENT_API xent_status xent_log_softmax_backward(const xent_tensor *output, const 
                                                const xent_softmax_options *options, const xent_tensor *gradient,
                                                xent_error *error);
 
-/* ---- Cross-entropy and NLL, index target --------------------------------- */
+/* ---- Cross-entropy and NLL ------------------------------------------------ */
+
+typedef enum xent_divisor {
+    XENT_DIVISOR_WEIGHTS = 0, /* the sum of w_y r over the rows that are not ignored; of r for
+                                 probability targets */
+    XENT_DIVISOR_ROWS,        /* their number */
+    XENT_DIVISOR_GIVEN        /* options.divisor, for example of a whole batch of micro-batches */
+} xent_divisor;
 
 typedef struct xent_cross_entropy_options {
     size_t size;
@@ -233,10 +251,23 @@ typedef struct xent_cross_entropy_options {
     int32_t axis;                       /* XENT_AXIS_DEFAULT */
     xent_reduction reduction;           /* what the gradient is the gradient of; MEAN */
     int64_t ignore_index;               /* -100; compared before the range check */
-    const xent_tensor *weight;          /* class weights w, f32 (C); NULL: ones */
-    const xent_tensor *output_gradient; /* the incoming gradient, f32: a scalar, or with
+    const xent_tensor *weight;          /* class weights w (C); NULL: ones */
+    const xent_tensor *output_gradient; /* the incoming gradient: a scalar, or with
                                            XENT_REDUCTION_NONE also one value a row; NULL: 1 */
     const xent_row_state *state;        /* saved row states in C order, or NULL */
+    double label_smoothing;             /* e in [0, 1]; 0 */
+    /* Beyond PyTorch: */
+    const xent_tensor *row_weight;      /* r, one a row, multiplies the row's loss; NULL: ones */
+    xent_divisor divisor_kind;          /* what the mean divides by; XENT_DIVISOR_WEIGHTS */
+    double divisor;                     /* of XENT_DIVISOR_GIVEN */
+    int32_t empty_mean_is_zero;         /* mean of no row: NaN (0, as PyTorch), or 0 (1) */
+    int32_t report_non_finite;          /* 1: a row whose loss is not finite (the first) is
+                                           XENT_ERROR_NON_FINITE; all outputs are written */
+    double z_loss;                      /* z: each row adds r z lse^2; 0 */
+    double softcap;                     /* cap > 0: logits x become cap tanh(x / cap), but -inf stays; 0: none */
+    double focal_gamma;                 /* gamma > 0: the loss becomes w_y (1 - p_y)^gamma log(1 / p_y); 0 */
+    int64_t class_offset;               /* slices of a row, see below; 0 */
+    int64_t class_count;                /* 0: logits hold all classes */
 } xent_cross_entropy_options;
 
 XENT_API xent_status xent_cross_entropy_options_init(xent_cross_entropy_options *options, size_t size);
@@ -244,44 +275,80 @@ XENT_API xent_status xent_cross_entropy_options_init(xent_cross_entropy_options 
 /* What a call is to compute; NULL: not wanted. One pass serves all. */
 typedef struct xent_cross_entropy_outputs {
     size_t size;                 /* sizeof(xent_cross_entropy_outputs) */
-    const xent_tensor *loss;     /* one a row, unreduced; f32, target's shape */
+    const xent_tensor *loss;     /* one a row, unreduced */
     double *sum;                 /* of the row losses */
-    double *divisor;             /* sum of w_y over the rows that are not ignored */
+    double *divisor;             /* what the mean divides by */
     double *mean;                /* sum / divisor */
     const xent_tensor *gradient; /* logits' shape and dtype; may be logits itself */
-    const xent_tensor *lse;      /* one a row; f32; cross-entropy only */
-    xent_row_state *state;       /* one a row, in C order; cross-entropy only */
+    /* Of cross-entropy only: */
+    const xent_tensor *lse;      /* one a row */
+    xent_row_state *state;       /* one a row, in C order */
+    const xent_tensor *target_gradient; /* in probability targets, of their shape and dtype */
+    const xent_tensor *z_loss;   /* one a row: r z lse^2, a part of the loss */
+    const xent_tensor *entropy;  /* one a row: of softmax(x) */
+    const xent_tensor *argmax;   /* one a row, i64 or i32: the first of the greatest logits, or of the NaNs;
+                                    -1 for ignored rows */
+    const xent_tensor *correct;  /* one a row, u8: whether the target is the argmax */
+    int64_t *correct_count;      /* rows where it is */
+    const xent_tensor *target_logit; /* one a row: x_y, -inf if it is not here */
 } xent_cross_entropy_outputs;
 
 /* Cross-entropy: loss = w_y (lse - x_y), and its gradient w_y (p_j - [j = y]), times
  * 1 / divisor (MEAN), 1 (SUM) or the row's incoming gradient (NONE).
  *
- * logits: f32, (C), (N, C) or (N, C, d1 ... dk), the class axis being 1, or 0 for (C),
- *   or options->axis. target: i64 or i32, logits' shape without the class axis.
- * A target equal to ignore_index: loss 0, gradient 0, whatever the row holds; lse and
- *   state of such a row are {-inf, -1}'s. A target outside [0, C): XENT_ERROR_TARGET
- *   with row and value.
+ * logits: (C), (N, C) or (N, C, d1 ... dk), the class axis being 1, or 0 for (C), or
+ *   options->axis. target: class indices of logits' shape without the class axis, or
+ *   probabilities t of logits' shape; which of them, its dtype tells.
+ * Index targets. One equal to ignore_index: loss 0, gradient 0, whatever the row holds; lse
+ *   and state of such a row are {-inf, -1}'s. One outside [0, C): XENT_ERROR_TARGET with
+ *   row and value. With label smoothing e:
+ *     loss = (1 - e) w_y (lse - x_y) + (e / C) sum_c w_c (lse - x_c)
+ *   where a term with the factor 0 is not formed at all.
+ * Probability targets. t' = (1 - e) t + e / C, loss = sum_c w_c t'_c (lse - x_c). They are not
+ *   checked, ignore_index does not apply, and the mean divides by the number of rows. The
+ *   gradient in t is (1 - e) w_c (lse - x_c).
  * All rows ignored, or an empty batch: sum 0, mean NaN, gradient 0. Total weight 0
  *   otherwise: mean and gradient NaN. (As PyTorch.)
+ * z-loss: added to the loss of a row that is not ignored, not weighted by class; in the mean it is
+ *   divided by the number of such rows. Focal loss goes with index targets without smoothing.
  * The loss never vanishes: it is (max - x_y) + log1p(rest), and the target's gradient
  *   -rest / (1 + rest) where the target attains the max. Logits (20, 0), target 0: loss
  *   2.0611536e-9, gradient -2.0611536e-9.
- * Error: loss 2 ulp, gradient 4 ulp of the row's, before weight and reduction, which add
- *   one rounding. (An unweighted loss that overflows is inf, whatever the weight. Where
- *   scale / (1 + rest) is below 2^-78, scale being all that multiplies the gradient, the
- *   gradient is within 2^-101 instead.) sum and divisor: within 1 ulp of double plus
- *   6 * 2^-53 of the sum of |loss|, whatever the number of rows. */
+ * Error (ulp of the type computed in): loss 2 ulp, gradient 4 ulp of the row's, before
+ *   weight and reduction, which add one rounding; f64: 3 and 5. Terms of both signs (smoothing,
+ *   probability targets, z-loss, focal loss, softcap): within 8 ulp of the largest. (An unweighted
+ *   loss that overflows is inf, whatever the weight. Where scale / (1 + rest) is below 2^-78,
+ *   scale being all that multiplies the gradient, an f32 gradient is within 2^-101 instead.)
+ *   sum and divisor: within 1 ulp of double plus 6 * 2^-53 of the sum of |loss|, whatever
+ *   the number of rows.
+ * Slices. Where each of several calls has some of the classes of every row, class_count is the
+ *   number of all classes, class_offset that of the first one here, weight has class_count
+ *   elements, and targets are checked against it. Such a call gives state, target_logit, and,
+ *   with the merged states of all slices in options->state, the gradient; smoothing, probability
+ *   targets, focal loss and the losses are not to be had of it (XENT_ERROR_VALUE):
+ *   xent_row_state_finish gives these. */
 XENT_API xent_status xent_cross_entropy(const xent_tensor *logits, const xent_tensor *target,
                                         const xent_cross_entropy_options *options,
                                         const xent_cross_entropy_outputs *outputs, xent_error *error);
 
 /* NLL: loss = -w_y x_y of log-probabilities x, and its gradient: -w_y at the target, 0
  * elsewhere, times the reduction's factor. Everything else as xent_cross_entropy;
- * options->state, outputs->lse and outputs->state must be NULL. The loss is exact but for
+ * what its options and outputs have of cross-entropy's own must be left alone. The loss is exact but for
  * the product's rounding. */
 XENT_API xent_status xent_nll(const xent_tensor *log_probabilities, const xent_tensor *target,
                               const xent_cross_entropy_options *options,
                               const xent_cross_entropy_outputs *outputs, xent_error *error);
+
+/* Merges row states, pair by pair: of slices a and b of the same rows into those of both. merged
+ * may be a or b. The neutral state is {-INFINITY, -1}. Within 2 ulp of double of what the
+ * states given stand for. XENT_ERROR_NULL. */
+XENT_API xent_status xent_row_state_merge(size_t rows, const xent_row_state *a, const xent_row_state *b,
+                                          xent_row_state *merged, const xent_execution *execution);
+
+/* Log-sum-exp and unweighted loss (NULL: not wanted) of row states; target_logits: x_y of each row,
+ * needed for the loss. Within 2 ulp of double. XENT_ERROR_NULL. */
+XENT_API xent_status xent_row_state_finish(size_t rows, const xent_row_state *states, const double *target_logits,
+                                           double *lse, double *loss, const xent_execution *execution);
 
 /* ---- Sigmoid and log-sigmoid ---------------------------------------------- */
 
@@ -292,7 +359,7 @@ typedef struct xent_elementwise_options {
 
 XENT_API xent_status xent_elementwise_options_init(xent_elementwise_options *options, size_t size);
 
-/* sigmoid: 1 / (1 + exp(-x)), f32, any shape; output may be input itself. Error: 2.5 ulp. */
+/* sigmoid: 1 / (1 + exp(-x)), any shape; output may be input itself. Error: 2.5 ulp. */
 XENT_API xent_status xent_sigmoid(const xent_tensor *input, const xent_elementwise_options *options,
                                   const xent_tensor *output, xent_error *error);
 
@@ -302,7 +369,7 @@ XENT_API xent_status xent_sigmoid_backward(const xent_tensor *output, const xent
                                            const xent_elementwise_options *options,
                                            const xent_tensor *gradient, xent_error *error);
 
-/* log-sigmoid: min(x, 0) - log1p(exp(-|x|)), f32. -inf: -inf; +inf: 0. Error: 2 ulp. */
+/* log-sigmoid: min(x, 0) - log1p(exp(-|x|)). -inf: -inf; +inf: 0. Error: 2 ulp. */
 XENT_API xent_status xent_log_sigmoid(const xent_tensor *input, const xent_elementwise_options *options,
                                       const xent_tensor *output, xent_error *error);
 
@@ -318,10 +385,19 @@ typedef struct xent_bce_options {
     size_t size;
     const xent_execution *execution;
     xent_reduction reduction;           /* what the gradients are the gradients of; MEAN */
-    const xent_tensor *weight;          /* f32, broadcasts onto the input; NULL: ones */
-    const xent_tensor *pos_weight;      /* f32, broadcasts onto the input; with logits only; NULL: ones */
-    const xent_tensor *output_gradient; /* f32: a scalar, or with XENT_REDUCTION_NONE also of the
+    const xent_tensor *weight;          /* broadcasts onto the input; NULL: ones */
+    const xent_tensor *pos_weight;      /* broadcasts onto the input; with logits only; NULL: ones */
+    const xent_tensor *output_gradient; /* a scalar, or with XENT_REDUCTION_NONE also of the
                                            input's shape; NULL: 1 */
+    /* Beyond PyTorch: */
+    double label_smoothing;             /* e in [0, 1]: the target becomes (1 - e) y + e / 2; 0 */
+    double focal_gamma;                 /* with logits: gamma > 0 makes the loss focal; 0 */
+    double focal_alpha;                 /* of the focal loss, in [0, 1]; -1: none */
+    xent_divisor divisor_kind;          /* WEIGHTS, as PyTorch, and ROWS: the number of elements; GIVEN: divisor */
+    double divisor;
+    int32_t empty_mean_is_zero;         /* mean of no element: NaN (0, as PyTorch), or 0 (1) */
+    int32_t report_non_finite;          /* 1: an element whose loss is not finite (the first) is
+                                           XENT_ERROR_NON_FINITE; all outputs are written */
 } xent_bce_options;
 
 XENT_API xent_status xent_bce_options_init(xent_bce_options *options, size_t size);
@@ -329,9 +405,9 @@ XENT_API xent_status xent_bce_options_init(xent_bce_options *options, size_t siz
 /* What a call is to compute; NULL: not wanted. */
 typedef struct xent_bce_outputs {
     size_t size;                        /* sizeof(xent_bce_outputs) */
-    const xent_tensor *loss;            /* one an element, unreduced; f32 */
+    const xent_tensor *loss;            /* one an element, unreduced */
     double *sum;                        /* of the losses */
-    double *divisor;                    /* the number of elements, weights or not */
+    double *divisor;                    /* the number of elements, weights or not, or the given one */
     double *mean;                       /* sum / divisor; NaN if there is none */
     const xent_tensor *gradient;        /* in the input; may be the input itself */
     const xent_tensor *target_gradient; /* in the target; may be the target itself */
@@ -341,7 +417,7 @@ typedef struct xent_bce_outputs {
  *   loss = -w (y max(log p, -100) + (1 - y) max(log1p(-p), -100)),
  *   gradient in p: w (p - y) / max((1 - p) p, 1e-12), in y: w (log1p(-p) - log p).
  *
- * input p and target y: f32, one shape. p or y outside [0, 1], or NaN:
+ * input p and target y: one shape. p or y outside [0, 1], or NaN:
  * XENT_ERROR_PROBABILITY with the element and the value. This check runs in the same
  * pass as the computation, each block of 1024 elements before it is written: it is the one
  * error that can leave earlier blocks of loss and gradients written (sum, divisor and mean
@@ -355,9 +431,12 @@ XENT_API xent_status xent_bce(const xent_tensor *input, const xent_tensor *targe
  *   loss = w ((1 - y) sp(x) + P y sp(-x)),
  *   gradient in x: w ((1 - y) s(x) - P y s(-x)), in y: w (P sp(-x) - sp(x)).
  *
- * input x and target y: f32, one shape; no range check on y. Nothing cancels and nothing
+ * Focal loss: f (1 - p_t)^gamma ce, where ce is the loss above with P = 1 (pos_weight must be NULL),
+ * p_t = y s(x) + (1 - y) s(-x), and f = w, with an alpha w (alpha y + (1 - alpha)(1 - y)).
+ *
+ * input x and target y: one shape; no range check on y. Nothing cancels and nothing
  * vanishes where y is 0 or 1: x = 20, y = 1 has loss and -gradient 2.0611536e-9. Error: loss
- * and gradients within 5 ulp of the larger of their terms. */
+ * and gradients within 5 ulp of the larger of their terms; focal: 12. */
 XENT_API xent_status xent_bce_with_logits(const xent_tensor *input, const xent_tensor *target,
                                           const xent_bce_options *options, const xent_bce_outputs *outputs,
                                           xent_error *error);

@@ -1,46 +1,79 @@
 /* The exponential function, for sums over a row and for elementwise use.
  *
  * exp(x) = 2^(n/8) exp(r), n = round(8 x / ln 2), r = x - n ln2/8, |r| <= ln2/16 + 2^-17.
- * n comes out of one fma with the magic number 1.5 * 2^23, whose last place is 1: the
- * sum's low bits are n, and subtracting the magic number again leaves n as a float.
+ * n comes out of one fma with the magic number 1.5 * 2^23 (1.5 * 2^52), whose last place is 1:
+ * the sum's low bits are n, and subtracting the magic number again leaves n as a real.
  * 2^(n/8) = 2^(n div 8) 2^(n mod 8 / 8): the fraction is one of eight table entries, a
- * pair (high, low) with low the relative error of high; its high halves have i << 20
+ * pair (high, low) with low the relative error of high; its high halves have i << 20 (i << 49)
  * taken off beforehand, so that one integer addition of n << 20 both takes the fraction's
- * bits out again and adds n div 8 to the exponent. exp(r) = 1 + r + c2 r^2 + c3 r^3 + c4 r^4.
- * Coefficients: Sollya, fpminimax(exp(x), [|2,3,4|], [|SG,SG,SG|], [-0.0435;0.0435],
- * relative, 1+x), off by 2^-32. ln2/8 is cut in two parts of 24 bits, and
- * since n is small, fma(n, -high, x) is exact; where vec_fma rounds the product, in three
- * parts, the first two of 11 bits, with the same effect for |n| < 2^13.
+ * bits out again and adds n div 8 to the exponent. exp(r) = 1 + r + c2 r^2 + c3 r^3 + ...
+ * Coefficients: Sollya, fpminimax(exp(x), [|2,...,4|], [|24,...,24|], [-0.0435;0.0435],
+ * relative, 1+x), off by 2^-32; for doubles [|2,...,7|], [|53,...,53|], off by 2^-58. ln2/8 is
+ * cut in two parts of full length, and since n is small, fma(n, -high, x) is exact; where
+ * vec_fma rounds the product, in three parts, the first two of 11 bits (38), with the same
+ * effect for |n| < 2^13 (2^15).
  *
  * Worst errors: see exp_scaled and exp_nonpositive.
  */
 #ifndef XENT_KERNELS_MATH_EXP_H
 #define XENT_KERNELS_MATH_EXP_H
 
-#include "../vector/vector.h"
+#include "polynomial.h"
 
-#ifndef MATH
-#define MATH static inline __attribute__((always_inline, unused))
-#endif
-
+/* exp_table: {2^(i/8) 2^EXP_BIAS less i << EXP_SHIFT in its bits, (2^(i/8) - its real) / its
+ * real}. exp_step: ln 2 / 8, in two parts, in three, and as a wide number. */
+#ifdef XENT_REAL_F64
+#define EXP_MAGIC 0x1.8p+52
+#define EXP_SHIFT 49
+#define EXP_EIGHTHS 0x1.71547652b82fep+3 /* 8 / ln 2 */
+#define EXP_STEP_WIDE ((wide){vec_set(exp_step2[0]), vec_set(exp_step2[1])})
+static const real exp_step2[] = {0x1.62e42fefa39efp-4, 0x1.abc9e3b39803fp-59};
+static const real exp_step3[] = {0x1.62e42fefap-4, 0x1.cf79abc9ep-43, 0x1.d9cc01f97b57ap-82};
+static const real exp_coefficients[] = {
+    0x1.0000000000111p-1, 0x1.5555555555115p-3, 0x1.55555547d97p-5,
+    0x1.111111263c236p-7, 0x1.6c1cc98d44528p-10, 0x1.a0162d5be8c41p-13,
+};
+static const real exp_table[8][2] = {
+    {0x1p+128, 0.0}, {0x1.f72b83c7d517bp+127, -0x1.01b15eaa59348p-55},
+    {0x1.f06fe0a31b715p+127, 0x1.34d754db0abb6p-55}, {0x1.ebfdad5362a27p+127, 0x1.690cebb7aafbp-56},
+    {0x1.ea09e667f3bcdp+127, -0x1.3b3efbf5e2228p-54}, {0x1.eace5422aa0dbp+127, 0x1.db72fc1f0eab4p-55},
+    {0x1.ee89f995ad3adp+127, 0x1.c1a7792cb3387p-55}, {0x1.f5818dcfba487p+127, 0x1.4a385a63d07a7p-56},
+};
+/* Results are scaled by 2^EXP_BIAS, so that those down to 2^-1150 are normal numbers. */
+#define EXP_BIAS 128
+#define EXP_UNBIAS 0x1p-128
+/* exp_scaled is 0 for x this far below the row's maximum: round(8 * 790 / ln 2) + 1 eighths
+ * keep the scaled result normal, and even 2^40 times exp(-790) is nothing beside the smallest
+ * subnormal. */
+#define EXP_REACH 790.0
+/* Beyond this the row's maximum is subtracted before the reduction: for |max| >= 1580,
+ * x - max is exact for every x within EXP_REACH of max (Sterbenz), and below 1600 + 790,
+ * n has 15 bits. */
+#define EXP_SHIFT_FROM 1600.0
+#else
 #define EXP_MAGIC 0x1.8p+23f
-#define EXP_EIGHTHS 0x1.715476p+3f        /* 8 / ln 2 */
-#define EXP_EIGHTH_LN2 0x1.62e42fefa39efp-4 /* ln 2 / 8, as a double */
-
-/* Results are scaled by 2^EXP_BIAS, so that those down to 2^-174 are normal numbers. */
+#define EXP_SHIFT 20
+#define EXP_EIGHTHS 0x1.715476p+3f
+#define EXP_STEP_WIDE wide_set(0x1.62e42fefa39efp-4)
+static const real exp_step2[] = {0x1.62e430p-4f, -0x1.05c610p-32f};
+static const real exp_step3[] = {0x1.62cp-4f, 0x1.214p-15f, 0x1.fbe8e8p-26f};
+static const real exp_coefficients[] = {0x1.000004p-1f, 0x1.555c84p-3f, 0x1.54c0aap-5f};
+static const real exp_table[8][2] = {
+    {0x1.000000p+48f, 0.0f}, {0x1.f72b84p+47f, -0x1.9c0c22p-27f},
+    {0x1.f06fe0p+47f, 0x1.125002p-25f}, {0x1.ebfdaep+47f, -0x1.0a3550p-25f},
+    {0x1.ea09e6p+47f, 0x1.26055cp-26f}, {0x1.eace54p+47f, 0x1.67a1cap-28f},
+    {0x1.ee89fap+47f, -0x1.f9c304p-27f}, {0x1.f5818ep+47f, -0x1.a5217cp-28f},
+};
+/* Likewise: those down to 2^-174 are normal, a million times exp(-120) is less than a tenth of
+ * the smallest subnormal, |max| >= 240, and n has 13 bits below 256 + 120. */
 #define EXP_BIAS 48
 #define EXP_UNBIAS 0x1p-48f
-/* exp_scaled is 0 for x this far below the row's maximum: round(8 * 120 / ln 2) + 1 eighths
- * keep the scaled result normal, and even a million times exp(-120) is less than a tenth of
- * the smallest subnormal. */
 #define EXP_REACH 120.0f
-/* Beyond this the row's maximum is subtracted before the reduction: for |max| >= 240,
- * x - max is exact for every x within EXP_REACH of max (Sterbenz), and below 256 + 120,
- * n has less than 13 bits. */
 #define EXP_SHIFT_FROM 256.0f
+#endif
 
 /* What all elements of a row (one row a lane) share. exp(x - max) is not formed from the
- * rounded difference, which would cost up to 61 ulp: with k = round(8 max / ln 2), in
+ * rounded difference, which would cost up to 61 ulp (435): with k = round(8 max / ln 2), in
  * eighths, folded into the magic number, exp_scaled is exp(x) 2^(-k/8) 2^EXP_BIAS straight
  * from x, and row_inverse is what makes exp(x - max) of it. */
 struct exp_row {
@@ -52,7 +85,7 @@ struct exp_row {
 MATH struct exp_row exp_row_of(vec max)
 {
     mask near = vec_less(vec_abs(max), vec_set(EXP_SHIFT_FROM));
-    vec rest = vec_select(near, max, vec_set(0.0f));
+    vec rest = vec_select(near, max, vec_set(0));
     vec k = vec_sub(vec_fma(rest, vec_set(EXP_EIGHTHS), vec_set(EXP_MAGIC)), vec_set(EXP_MAGIC));
     return (struct exp_row){vec_zero_where(near, max), vec_sub(vec_set(EXP_MAGIC), k),
                             vec_sub(rest, vec_set(EXP_REACH))};
@@ -61,31 +94,23 @@ MATH struct exp_row exp_row_of(vec max)
 /* exp(x) 2^EXP_BIAS of the reduced argument: x, and magic as in struct exp_row. */
 MATH vec exp_reduced(vec x, vec magic)
 {
-    /* {2^(i/8) 2^EXP_BIAS less i << 20 in its bits, (2^(i/8) - its float) / its float} */
-    static const float eighths[8][2] = {
-        {0x1.000000p+48f, 0.0f}, {0x1.f72b84p+47f, -0x1.9c0c22p-27f},
-        {0x1.f06fe0p+47f, 0x1.125002p-25f}, {0x1.ebfdaep+47f, -0x1.0a3550p-25f},
-        {0x1.ea09e6p+47f, 0x1.26055cp-26f}, {0x1.eace54p+47f, 0x1.67a1cap-28f},
-        {0x1.ee89fap+47f, -0x1.f9c304p-27f}, {0x1.f5818ep+47f, -0x1.a5217cp-28f},
-    };
-    table8 table = table8_load(eighths);
+    table8 table = table8_load(exp_table);
     vec t = vec_fma(x, vec_set(EXP_EIGHTHS), magic);
     vec n = vec_sub(t, magic);
     vec r, high, low;
     if (VEC_FUSED) {
-        r = vec_fma(n, vec_set(-0x1.62e430p-4f), x);
-        r = vec_fma(n, vec_set(0x1.05c610p-32f), r);
+        r = vec_fma(n, vec_set(-exp_step2[0]), x);
+        r = vec_fma(n, vec_set(-exp_step2[1]), r);
     } else {
-        r = vec_sub(x, vec_mul(n, vec_set(0x1.62cp-4f)));
-        r = vec_sub(r, vec_mul(n, vec_set(0x1.214p-15f)));
-        r = vec_sub(r, vec_mul(n, vec_set(0x1.fbe8e8p-26f)));
+        r = vec_sub(x, vec_mul(n, vec_set(exp_step3[0])));
+        r = vec_sub(r, vec_mul(n, vec_set(exp_step3[1])));
+        r = vec_sub(r, vec_mul(n, vec_set(exp_step3[2])));
     }
     table8_look_up(&table, vec_bits(t), &high, &low);
-    vec p = vec_fma(vec_set(0x1.54c0aap-5f), r, vec_set(0x1.555c84p-3f));
-    p = vec_fma(p, r, vec_set(0x1.000004p-1f));
-    p = vec_fma(p, r, vec_set(1.0f));
+    vec p = POLYNOMIAL(r, exp_coefficients);
+    p = vec_fma(p, r, vec_set(1));
     p = vec_fma(p, r, low);
-    vec power = vec_from_bits(veci_add(vec_bits(high), veci_shift_left(vec_bits(t), 20)));
+    vec power = vec_from_bits(veci_add(vec_bits(high), veci_shift_left(vec_bits(t), EXP_SHIFT)));
     return vec_fma(power, p, power);
 }
 
@@ -110,17 +135,27 @@ MATH vec exp_nonpositive(vec x)
     return vec_mul(vec_zero_where(vec_less(x, vec_set(-EXP_REACH)), e), vec_set(EXP_UNBIAS));
 }
 
+/* 1/3! + r/4! + r^2/5! + ..., to degree 2; for doubles to degree 6, of which plain
+ * arithmetic is enough: r^3 times its error is 2^-68. */
+MATH wide row_inverse_tail(wide r)
+{
+#ifdef XENT_REAL_F64
+    static const real c[] = {1.0 / 6, 1.0 / 24, 1.0 / 120, 1.0 / 720, 1.0 / 5040, 1.0 / 40320, 1.0 / 362880};
+    return wide_from_vec(POLYNOMIAL(vec_from_wide(r), c));
+#else
+    return wide_fma(wide_fma(r, wide_set(1.0 / 120), wide_set(1.0 / 24)), r, wide_set(1.0 / 6));
+#endif
+}
+
 /* 2^-EXP_BIAS 2^(k/8) exp(-max'), max' being max less the row's shift: the factor that makes
- * exp(x - max) of exp_scaled. In double, by the Taylor polynomial of degree 5 of the
- * reduced argument; it is off by less than 2^-36. max = +-inf: as for 0. */
+ * exp(x - max) of exp_scaled. In wide numbers, by the Taylor polynomial of the reduced
+ * argument; it is off by less than 2^-36, and 2^-66. max = +-inf: as for 0. */
 MATH wide row_inverse(vec max, struct exp_row row)
 {
-    vec rest = vec_select(vec_equal(row.shift, vec_set(0.0f)), max, vec_set(0.0f));
+    vec rest = vec_select(vec_equal(row.shift, vec_set(0)), max, vec_set(0));
     wide k = wide_from_vec(vec_sub(vec_set(EXP_MAGIC), row.magic));
-    wide r = wide_fma(k, wide_set(EXP_EIGHTH_LN2), wide_sub(wide_set(0), wide_from_vec(rest)));
-    wide p = wide_fma(r, wide_set(1.0 / 120), wide_set(1.0 / 24));
-    p = wide_fma(p, r, wide_set(1.0 / 6));
-    p = wide_fma(p, r, wide_set(0.5));
+    wide r = wide_fma(k, EXP_STEP_WIDE, wide_sub(wide_set(0), wide_from_vec(rest)));
+    wide p = wide_fma(row_inverse_tail(r), r, wide_set(0.5));
     p = wide_fma(p, r, wide_set(1.0));
     p = wide_fma(p, r, wide_set(1.0));
     return wide_mul(p, wide_set((double)EXP_UNBIAS));

@@ -1,13 +1,14 @@
 /* The natural logarithm, of x and of 1 + x.
  *
  * x = 2^k m, 0.6875 <= m < 1.375, f = m - 1, and
- *   log x = k ln2 + log(1 + f),   log(1 + f) = f - f^2/2 + f^3 (c3 + c4 f + ... + c11 f^8).
+ *   log x = k ln2 + log(1 + f),   log(1 + f) = f - f^2/2 + f^3 (c3 + c4 f + ...).
  * k and the bits of m come out of x with one integer subtraction of 0.6875 and a mask. The
- * mask leaves k << 23, which is what k is taken off the exponent with; so k is carried
- * as the float 2^23 k, and ln2 with 2^-23 in it.
+ * mask leaves k << 23 (k << 52), which is what k is taken off the exponent with; so floats carry
+ * k as 2^23 k, and ln2 with 2^-23 in it. Doubles shift it down: 64-bit integers of any size do
+ * not convert.
  *
  * The error is the last addition's rounding and little else. ln2 is cut into a high part of 15
- * bits, whose product with k is exact, and a low part. high = k ln2_high + f rounds once, and
+ * (42) bits, whose product with k is exact, and a low part. high = k ln2_high + f rounds once, and
  * what it rounds off comes back exactly (Fast2Sum: |k ln2_high| > |f|, or k = 0). The small
  * terms all go into low; result = high + low. -f/2 is exact, and joins the polynomial before
  * the last product with f: f^2 rounded, times -1/2, would cost 0.05 ulp more, for one
@@ -16,7 +17,8 @@
  *
  * Coefficients: Sollya, for [|3,...,11|] with the formats [|24,...,24|],
  *   fpminimax(log1p(x), ..., [-0.3125; 0.375], floating, relative, x - x^2/2);
- * remainder 2^-30. One term less costs up to 0.04 ulp.
+ * remainder 2^-30, and one term less costs up to 0.04 ulp. For doubles [|3,...,22|] and
+ * [|53,...,53|], remainder 2^-59.
  *
  * Worst errors: see each function. A host that has set DAZ gets log 0 of a subnormal
  * number, and one that has set FTZ gets 0 for a subnormal result of log1p.
@@ -26,46 +28,81 @@
 
 #include <math.h> /* INFINITY, NAN */
 
-#ifndef MATH
-#define MATH static inline __attribute__((always_inline, unused))
-#endif
+#include "polynomial.h"
 
-#define LOG_LEAST_BITS 0x3f300000       /* of 0.6875, the least m */
-#define LOG_ONE_BITS 0x3f800000         /* of 1 */
-#define LOG_EXPONENT_BITS (-0x00800000) /* sign and exponent */
-#define LOG_LN2_HIGH 0x1.62e4p-24f      /* 2^-23 ln 2, 15 bits */
-#define LOG_LN2_LOW 0x1.7f7d1cp-43f     /* the rest of it */
+/* Bits: LOG_LEAST of 0.6875, the least m, LOG_FOUR of 4, LOG_EXPONENT of sign and exponent.
+ * LOG_SHIFT brings k down from the exponent's place to where it is carried, LOG_LN2 is for k
+ * as it is carried. */
+#ifdef XENT_REAL_F64
+#define LOG_LEAST 0x3fe6000000000000
+#define LOG_FOUR 0x4010000000000000
+#define LOG_EXPONENT (-0x0010000000000000)
+#define LOG_SHIFT 52
+#define LOG_LN2_HIGH 0x1.62e42fefa38p-1     /* 42 bits */
+#define LOG_LN2_LOW 0x1.ef35793c7673p-45    /* the rest of it */
+#define LOG_LEAST_NORMAL 0x1p-1022
+#define LOG_LIFT 0x1p+52                    /* makes subnormal numbers normal */
+#define LOG_LIFT_EXPONENT 52.0              /* of it, as k */
+static const real log_coefficients[] = {
+    0x1.555555555555bp-2, -0x1.00000000001a5p-2, 0x1.9999999998754p-3, -0x1.5555555518653p-3,
+    0x1.249249251709p-3, -0x1.0000001a60bc4p-3, 0x1.c71c719d2d5dcp-4, -0x1.99998de024636p-4,
+    0x1.745d1695e2551p-4, -0x1.5556d8d82627ap-4, 0x1.3b14baed070ep-4, -0x1.2473b68ecdf11p-4,
+    0x1.10ec703bbd275p-4, -0x1.017a455195545p-4, 0x1.e6cc1a9ed2604p-5, -0x1.b1ea0dfc7603ap-5,
+    0x1.81391e1db8095p-5, -0x1.e1f67eabda652p-5, 0x1.301babe8455fp-4, -0x1.6512828c387dap-5,
+};
+#else
+#define LOG_LEAST 0x3f300000
+#define LOG_FOUR 0x40800000
+#define LOG_EXPONENT (-0x00800000)
+#define LOG_SHIFT 0
+#define LOG_LN2_HIGH 0x1.62e4p-24f     /* 2^-23 ln 2, 15 bits */
+#define LOG_LN2_LOW 0x1.7f7d1cp-43f
+#define LOG_LEAST_NORMAL 0x1p-126f
+#define LOG_LIFT 0x1p+23f
+#define LOG_LIFT_EXPONENT (23 * 0x1p+23f)
+static const real log_coefficients[] = {
+    0x1.55554cp-2f, -0x1.ffff54p-3f, 0x1.99a11ep-3f, -0x1.55877cp-3f, 0x1.23ba06p-3f,
+    -0x1.f6133cp-4f, 0x1.d73a26p-4f, -0x1.000638p-3f, 0x1.69411ep-4f,
+};
+#endif
 
 /* An unevaluated sum. */
 struct log_sum {
     vec high, low;
 };
 
-/* k << 23 of a positive normal number. */
-MATH veci log_exponent(vec x)
+/* A positive number as a normal one, and what that adds to k. */
+struct log_lifted {
+    vec normal, exponent;
+};
+MATH struct log_lifted log_lift(vec x)
 {
-    return veci_and(veci_sub(vec_bits(x), veci_set(LOG_LEAST_BITS)), veci_set(LOG_EXPONENT_BITS));
+    mask tiny = vec_less(x, vec_set(LOG_LEAST_NORMAL));
+    return (struct log_lifted){vec_select(tiny, vec_mul(x, vec_set(LOG_LIFT)), x),
+                               vec_select(tiny, vec_set(-LOG_LIFT_EXPONENT), vec_set(0))};
 }
 
-/* k ln2 + f, for 2^23 k. */
-MATH struct log_sum log_leading(vec exponent, vec f)
+/* k << 23 (k << 52) of a positive normal number, for m at least the number whose bits are least. */
+MATH veci log_exponent(vec x, veci least)
 {
-    vec high = vec_fma(exponent, vec_set(LOG_LN2_HIGH), f);
-    vec lost = vec_sub(f, vec_fma(exponent, vec_set(-LOG_LN2_HIGH), high));
-    return (struct log_sum){high, vec_fma(exponent, vec_set(LOG_LN2_LOW), lost)};
+    return veci_and(veci_sub(vec_bits(x), least), veci_set(LOG_EXPONENT));
 }
 
-/* sum + (log(1 + f) - f), rounded to one float. */
+/* k as it is carried. */
+MATH vec log_factor(veci exponent) { return vec_from_int(veci_shift_right(exponent, LOG_SHIFT)); }
+
+/* k ln2 + f. */
+MATH struct log_sum log_leading(vec k, vec f)
+{
+    vec high = vec_fma(k, vec_set(LOG_LN2_HIGH), f);
+    vec lost = vec_sub(f, vec_fma(k, vec_set(-LOG_LN2_HIGH), high));
+    return (struct log_sum){high, vec_fma(k, vec_set(LOG_LN2_LOW), lost)};
+}
+
+/* sum + (log(1 + f) - f), rounded once. */
 MATH vec log_rounded(struct log_sum sum, vec f)
 {
-    vec p = vec_fma(vec_set(0x1.69411ep-4f), f, vec_set(-0x1.000638p-3f));
-    p = vec_fma(p, f, vec_set(0x1.d73a26p-4f));
-    p = vec_fma(p, f, vec_set(-0x1.f6133cp-4f));
-    p = vec_fma(p, f, vec_set(0x1.23ba06p-3f));
-    p = vec_fma(p, f, vec_set(-0x1.55877cp-3f));
-    p = vec_fma(p, f, vec_set(0x1.99a11ep-3f));
-    p = vec_fma(p, f, vec_set(-0x1.ffff54p-3f));
-    p = vec_fma(p, f, vec_set(0x1.55554cp-2f));
+    vec p = POLYNOMIAL(f, log_coefficients);
     vec half = vec_mul(f, vec_set(-0.5f));
     vec small = vec_fma(vec_fma(vec_mul(f, f), p, half), f, sum.low);
     return vec_add(sum.high, small);
@@ -76,24 +113,22 @@ MATH vec log_rounded(struct log_sum sum, vec f)
 MATH vec log_with_edges(vec x, vec log)
 {
     vec upper = vec_select(vec_less(x, vec_set(INFINITY)), log, x);
-    vec lower = vec_select(vec_equal(x, vec_set(0.0f)), vec_set(-INFINITY), vec_set(NAN));
-    return vec_select(vec_less(vec_set(0.0f), x), upper, lower);
+    vec lower = vec_select(vec_equal(x, vec_set(0)), vec_set(-INFINITY), vec_set(NAN));
+    return vec_select(vec_less(vec_set(0), x), upper, lower);
 }
 
 /* log x: -inf for +-0, +inf for +inf, NaN for NaN and below zero. Subnormal x are
- * scaled by 2^23 first.
+ * scaled by 2^23 (2^52) first.
  *
  * Worst error 0.730 ulp, at x = 0x1.45d5acp+0; sse2 0.756, at 0x1.5d1178p-1 (all 2^32 inputs:
  * tests/accuracy).
  * 33 operations, 16 of them multiplications or fma. */
 MATH vec log_positive(vec x)
 {
-    mask tiny = vec_less(x, vec_set(0x1p-126f));
-    vec normal = vec_select(tiny, vec_mul(x, vec_set(0x1p+23f)), x);
-    vec scaling = vec_select(tiny, vec_set(-23 * 0x1p+23f), vec_set(0.0f));
-    veci exponent = log_exponent(normal);
-    vec f = vec_sub(vec_from_bits(veci_sub(vec_bits(normal), exponent)), vec_set(1.0f));
-    struct log_sum sum = log_leading(vec_add(vec_from_int(exponent), scaling), f);
+    struct log_lifted lifted = log_lift(x);
+    veci exponent = log_exponent(lifted.normal, veci_set(LOG_LEAST));
+    vec f = vec_sub(vec_from_bits(veci_sub(vec_bits(lifted.normal), exponent)), vec_set(1));
+    struct log_sum sum = log_leading(vec_add(log_factor(exponent), lifted.exponent), f);
     return log_with_edges(x, log_rounded(sum, f));
 }
 
@@ -102,20 +137,20 @@ MATH vec log_positive(vec x)
  * for k = 1 and x < 1/2, where lost is what it rounds off. 1 + x itself only picks k. */
 struct log1p_parts {
     vec rounded;       /* 1 + x */
-    vec exponent;      /* 2^23 k */
+    vec k;
     vec quadruple;     /* 4 s: s itself would not be a normal number for the greatest x */
     vec f, lost;
 };
 MATH struct log1p_parts log1p_cut(vec x)
 {
-    vec rounded = vec_add(x, vec_set(1.0f));
-    veci exponent = log_exponent(rounded);
-    vec quadruple = vec_from_bits(veci_sub(veci_set(LOG_ONE_BITS + (2 << 23)), exponent));
+    vec rounded = vec_add(x, vec_set(1));
+    veci exponent = log_exponent(rounded, veci_set(LOG_LEAST));
+    vec quadruple = vec_from_bits(veci_sub(veci_set(LOG_FOUR), exponent));
     vec scaled = vec_from_bits(veci_sub(vec_bits(x), exponent));
-    vec shift = vec_fma(quadruple, vec_set(0.25f), vec_set(-1.0f));
+    vec shift = vec_fma(quadruple, vec_set(0.25f), vec_set(-1));
     vec f = vec_add(scaled, shift);
     vec lost = vec_sub(scaled, vec_sub(f, shift));
-    return (struct log1p_parts){rounded, vec_from_int(exponent), quadruple, f, lost};
+    return (struct log1p_parts){rounded, log_factor(exponent), quadruple, f, lost};
 }
 
 /* log(1 + high + low): low is the rounding error of high, |low| <= ulp(high) / 2, and has to
@@ -133,7 +168,7 @@ MATH struct log1p_parts log1p_cut(vec x)
 MATH vec log1p_sum(vec high, vec low)
 {
     struct log1p_parts cut = log1p_cut(high);
-    struct log_sum sum = log_leading(cut.exponent, cut.f);
+    struct log_sum sum = log_leading(cut.k, cut.f);
     vec rest = vec_fma(low, vec_mul(cut.quadruple, vec_set(0.25f)), cut.lost);
     vec slope = vec_fma(cut.f, vec_set(-1.04f), vec_set(1.06f));
     sum.low = vec_fma(rest, slope, sum.low);
@@ -149,7 +184,7 @@ MATH vec log1p_sum(vec high, vec low)
 MATH vec log1p_of(vec x)
 {
     struct log1p_parts cut = log1p_cut(x);
-    struct log_sum sum = log_leading(cut.exponent, cut.f);
+    struct log_sum sum = log_leading(cut.k, cut.f);
     sum.low = vec_fma(cut.lost, vec_set(1.4f), sum.low);
     return log_with_edges(cut.rounded, log_rounded(sum, cut.f));
 }

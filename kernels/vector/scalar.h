@@ -7,6 +7,10 @@
  *   vec    VEC_WIDTH floats          veci   as many int32 (wrapping)
  *   wide   as many doubles           mask   as many truth values
  *   fold8  eight doubles, the eight sums that 32 virtual lanes fold into
+ *   total  a double, the sum of a row
+ *
+ * real is the type of an element, here float; scalar_f64.h and its siblings spell the same
+ * words for doubles.
  *
  * VEC_FUSED is 1 where vec_fma and wide_fma round once. Where it is 0 (sse2) they
  * round the product and the sum, and results may differ from the other tiers.

@@ -1,0 +1,328 @@
+/* The entry points of cross-entropy and NLL, and of row states. */
+#include <math.h>
+#include <string.h>
+
+#include "error.h"
+#include "rows.h"
+#include "tier.h"
+#include "value.h"
+
+xent_status xent_cross_entropy_options_init(xent_cross_entropy_options *options, size_t size)
+{
+    xent_cross_entropy_options defaults = {.size = sizeof defaults, .axis = XENT_AXIS_DEFAULT, .ignore_index = -100};
+    if (!options) return XENT_ERROR_NULL;
+    if (size != sizeof defaults) return XENT_ERROR_STRUCT_SIZE;
+    *options = defaults;
+    return XENT_OK;
+}
+
+/* One call, on its way. */
+struct loss_call {
+    struct row_call rows;
+    xent_cross_entropy_options options;
+    xent_cross_entropy_outputs wanted;
+    struct row_options row_options;
+    int sliced, want_sum;
+};
+
+/* -- Validation -- */
+
+static xent_status refuse(xent_error *error, const char *argument, const char *why)
+{
+    return xent_fail(error, XENT_ERROR_VALUE, argument, "%s", why);
+}
+
+static xent_status check_options(const xent_cross_entropy_options *o, xent_error *error)
+{
+    if ((int)o->reduction < XENT_REDUCTION_MEAN || o->reduction > XENT_REDUCTION_NONE)
+        return xent_fail(error, XENT_ERROR_REDUCTION, "options.reduction", "%d is unknown", (int)o->reduction);
+    if ((int)o->divisor_kind < XENT_DIVISOR_WEIGHTS || o->divisor_kind > XENT_DIVISOR_GIVEN)
+        return xent_fail(error, XENT_ERROR_VALUE, "options.divisor_kind", "%d is unknown", (int)o->divisor_kind);
+    if (!(o->label_smoothing >= 0.0 && o->label_smoothing <= 1.0))
+        return xent_fail(error, XENT_ERROR_VALUE, "options.label_smoothing", "%g is not in [0, 1]", o->label_smoothing);
+    if (!isfinite(o->z_loss)) return xent_fail(error, XENT_ERROR_VALUE, "options.z_loss", "%g is not finite", o->z_loss);
+    if (!(o->softcap >= 0.0 && isfinite(o->softcap)))
+        return xent_fail(error, XENT_ERROR_VALUE, "options.softcap", "%g is negative or not finite", o->softcap);
+    if (!(o->focal_gamma >= 0.0 && isfinite(o->focal_gamma)))
+        return xent_fail(error, XENT_ERROR_VALUE, "options.focal_gamma", "%g is negative or not finite", o->focal_gamma);
+    if (o->focal_gamma > 0.0 && o->label_smoothing > 0.0)
+        return refuse(error, "options.focal_gamma", "does not go with label_smoothing");
+    return XENT_OK;
+}
+
+/* NLL has no softmax, and so nothing that is made of one. */
+static xent_status check_nll(const struct loss_call *call, xent_error *error)
+{
+    const xent_cross_entropy_options *o = &call->options;
+    const xent_cross_entropy_outputs *w = &call->wanted;
+    const char *option = o->state ? "options.state"
+                         : o->label_smoothing != 0.0 ? "options.label_smoothing"
+                         : o->z_loss != 0.0 ? "options.z_loss"
+                         : o->softcap != 0.0 ? "options.softcap"
+                         : o->focal_gamma != 0.0 ? "options.focal_gamma"
+                         : o->class_count != 0 ? "options.class_count"
+                         : w->state ? "outputs.state"
+                         : w->lse ? "outputs.lse"
+                         : w->target_gradient ? "outputs.target_gradient"
+                         : w->z_loss ? "outputs.z_loss"
+                         : w->entropy ? "outputs.entropy"
+                         : w->argmax ? "outputs.argmax"
+                         : w->correct ? "outputs.correct"
+                         : w->correct_count ? "outputs.correct_count"
+                         : w->target_logit ? "outputs.target_logit"
+                                           : NULL;
+    return option ? refuse(error, option, "is not to be had of NLL") : XENT_OK;
+}
+
+static xent_status check_slice(const struct loss_call *call, xent_error *error)
+{
+    const xent_cross_entropy_options *o = &call->options;
+    const xent_cross_entropy_outputs *w = &call->wanted;
+    if (!call->sliced)
+        return o->class_offset ? refuse(error, "options.class_offset", "needs class_count") : XENT_OK;
+    if (o->class_offset < 0 || o->class_count < 0 || o->class_offset > o->class_count ||
+        call->rows.classes > o->class_count - o->class_offset)
+        return xent_fail(error, XENT_ERROR_SHAPE, "options.class_offset", "classes %lld to %lld are not within %lld",
+                         (long long)o->class_offset, (long long)(o->class_offset + call->rows.classes),
+                         (long long)o->class_count);
+    if (o->label_smoothing != 0.0 || o->focal_gamma != 0.0 || call->rows.operand[IN2].name)
+        return refuse(error, "options.class_count", "smoothing, focal loss and probability targets need all classes");
+    if (w->loss || w->sum || w->mean || w->entropy || w->argmax || w->correct || w->correct_count || o->report_non_finite)
+        return refuse(error, "options.class_count", "a slice of the classes has no loss, entropy or argmax");
+    if ((w->gradient || w->z_loss) && !o->state) return refuse(error, "options.state", "the gradient of a slice needs the merged states");
+    return XENT_OK;
+}
+
+static xent_status view_tensors(struct loss_call *call, const xent_tensor *input, const xent_tensor *target, int nll,
+                                xent_error *error)
+{
+    const xent_cross_entropy_options *o = &call->options;
+    const xent_cross_entropy_outputs *w = &call->wanted;
+    struct view *view = call->rows.operand;
+    TRY(xent_view_tensor(&view[IN], input, XENT_FLOATS, 1, nll ? "log_probabilities" : "logits", error));
+    xent_dtype dtype = view[IN].dtype;
+    unsigned beside = xent_dtypes_beside(dtype), of_rows = xent_dtypes_of_rows(dtype);
+    TRY(xent_view_tensor(&view[TARGET], target, XENT_INDICES | (nll ? 0 : beside), 1, "target", error));
+    if (DTYPE(view[TARGET].dtype) & XENT_FLOATS) {
+        view[IN2] = view[TARGET];
+        view[TARGET] = (struct view){0};
+        if (o->focal_gamma != 0.0) return refuse(error, "options.focal_gamma", "needs index targets");
+    }
+    TRY(xent_view_tensor(&call->rows.weight, o->weight, beside, 0, "options.weight", error));
+    TRY(xent_view_tensor(&view[OUTPUT_GRADIENT], o->output_gradient, beside, 0, "options.output_gradient", error));
+    TRY(xent_view_tensor(&view[ROW_WEIGHT], o->row_weight, beside, 0, "options.row_weight", error));
+    if (o->reduction != XENT_REDUCTION_NONE && view[OUTPUT_GRADIENT].ndim > 0)
+        return xent_fail(error, XENT_ERROR_SHAPE, "options.output_gradient", "must be a scalar for a reduced loss");
+    TRY(xent_view_tensor(&view[LOSS], w->loss, of_rows, 0, "outputs.loss", error));
+    TRY(xent_view_tensor(&view[LSE], w->lse, of_rows, 0, "outputs.lse", error));
+    TRY(xent_view_tensor(&view[Z_LOSS], w->z_loss, of_rows, 0, "outputs.z_loss", error));
+    TRY(xent_view_tensor(&view[ENTROPY], w->entropy, of_rows, 0, "outputs.entropy", error));
+    TRY(xent_view_tensor(&view[TARGET_LOGIT], w->target_logit, of_rows, 0, "outputs.target_logit", error));
+    TRY(xent_view_tensor(&view[ARGMAX], w->argmax, DTYPE(XENT_I64) | DTYPE(XENT_I32), 0, "outputs.argmax", error));
+    TRY(xent_view_tensor(&view[CORRECT], w->correct, DTYPE(XENT_U8), 0, "outputs.correct", error));
+    TRY(xent_view_tensor(&view[OUT], w->gradient, DTYPE(dtype), 0, "outputs.gradient", error));
+    TRY(xent_view_tensor(&view[OUT2], w->target_gradient, view[IN2].name ? DTYPE(view[IN2].dtype) : XENT_FLOATS, 0,
+                         "outputs.target_gradient", error));
+    if (view[OUT2].name && !view[IN2].name) return refuse(error, "outputs.target_gradient", "needs probability targets");
+    if (view[IN2].name && (w->correct || w->correct_count || w->target_logit))
+        return refuse(error, w->target_logit ? "outputs.target_logit" : "outputs.correct", "needs index targets");
+    TRY(xent_rows_fold(&call->rows, o->axis, error));
+    int64_t classes = call->sliced ? o->class_count : call->rows.classes;
+    if (call->rows.weight.name) TRY(xent_check_shape(&call->rows.weight, &classes, 1, "the class axis", error));
+    return XENT_OK;
+}
+
+/* Checks every index target, counts the rows that are not ignored, and adds up what
+ * XENT_DIVISOR_WEIGHTS divides by. */
+static xent_status check_targets(const struct row_call *call, int64_t classes, int want_weights, int64_t *counted,
+                                 double *weights, xent_error *error)
+{
+    struct xent_sum sum;
+    const struct view *target = &call->operand[TARGET], *weight = &call->weight, *row_weight = &call->operand[ROW_WEIGHT];
+    int weighted = (target->name && weight->name) || row_weight->name;
+    xent_sum_init(&sum);
+    *counted = target->name ? 0 : call->rows;
+    for (int64_t first = 0; first < call->rows && (target->name || weighted); first += XENT_ROWS) {
+        size_t count = call->rows - first < XENT_ROWS ? (size_t)(call->rows - first) : XENT_ROWS;
+        ptrdiff_t offsets[XENT_ROWS];
+        double values[XENT_ROWS];
+        for (size_t i = 0; i < count; i++) values[i] = 1.0;
+        if (target->name) xent_fold_offsets(&call->fold, TARGET, first, count, offsets);
+        for (size_t i = 0; target->name && i < count; i++) {
+            int64_t index = xent_index(target, offsets[i]);
+            if (index == call->ignore_index) {
+                values[i] = 0.0;
+                continue;
+            }
+            if (index < 0 || index >= classes)
+                return xent_fail_at(error, XENT_ERROR_TARGET, "target", first + (int64_t)i, (double)index,
+                                    "%lld in row %lld is outside [0, %lld) and is not ignore_index, %lld",
+                                    (long long)index, (long long)(first + (int64_t)i), (long long)classes,
+                                    (long long)call->ignore_index);
+            ++*counted;
+            if (weight->name) values[i] = xent_value(weight, (ptrdiff_t)(index * weight->strides[0]));
+        }
+        if (!weighted || !want_weights) continue;
+        if (row_weight->name) {
+            xent_fold_offsets(&call->fold, ROW_WEIGHT, first, count, offsets);
+            for (size_t i = 0; i < count; i++)
+                if (values[i] != 0.0) values[i] *= xent_value(row_weight, offsets[i]);
+        }
+        xent_sum_add_rows(&sum, values, count);
+    }
+    *weights = weighted ? xent_sum_round(&sum) : (double)*counted;
+    return XENT_OK;
+}
+
+/* -- The call -- */
+
+/* The options that plain weighted cross-entropy does without. */
+static void set_row_options(struct loss_call *call)
+{
+    const xent_cross_entropy_options *o = &call->options;
+    const struct view *weight = &call->rows.weight;
+    int distribution = call->rows.operand[IN2].name != NULL;
+    if (!distribution && o->label_smoothing == 0.0 && o->z_loss == 0.0 && o->softcap == 0.0 && o->focal_gamma == 0.0 &&
+        !call->wanted.entropy && !call->wanted.z_loss)
+        return;
+    struct row_options *r = &call->row_options;
+    *r = (struct row_options){
+        .keep = 1.0 - o->label_smoothing,
+        .spread = o->label_smoothing / (double)call->rows.classes,
+        .z_loss = o->z_loss,
+        .z_ratio = 1.0,
+        .softcap = o->softcap,
+        .focal_gamma = o->focal_gamma,
+        .want_entropy = call->wanted.entropy != NULL,
+        .weight_sum = (double)call->rows.classes,
+    };
+    if (o->label_smoothing == 0.0) r->spread = 0.0; /* also without a class */
+    if (weight->name) {
+        struct xent_sum sum;
+        xent_sum_init(&sum);
+        for (int64_t c = 0; c < weight->shape[0]; c++) {
+            double w = xent_value(weight, (ptrdiff_t)(c * weight->strides[0]));
+            xent_sum_add_rows(&sum, &w, 1);
+        }
+        r->weight_sum = xent_sum_round(&sum);
+        r->weight = weight->data;
+        r->weight_dtype = weight->dtype;
+        r->weight_stride = (ptrdiff_t)weight->strides[0];
+    }
+    call->rows.options = r;
+}
+
+static xent_status run(struct loss_call *call, xent_error *error)
+{
+    const xent_cross_entropy_options *o = &call->options;
+    const xent_cross_entropy_outputs *w = &call->wanted;
+    struct row_call *rows = &call->rows;
+    int64_t counted, non_finite = -1, classes = call->sliced ? o->class_count : rows->classes;
+    double weights, non_finite_loss = 0.0;
+    int scaled = o->reduction == XENT_REDUCTION_MEAN && (w->gradient || w->target_gradient);
+    TRY(check_targets(rows, classes, w->divisor || w->mean || scaled, &counted, &weights, error));
+    double divisor = o->divisor_kind == XENT_DIVISOR_GIVEN  ? o->divisor
+                     : o->divisor_kind == XENT_DIVISOR_ROWS ? (double)counted
+                                                            : weights;
+    double z_divisor = o->divisor_kind == XENT_DIVISOR_GIVEN ? divisor : (double)counted;
+    if (scaled) {
+        rows->scale = 1.0 / divisor;
+        call->row_options.z_ratio = divisor / z_divisor;
+    }
+    struct xent_sum sum, z_sum;
+    if (call->want_sum) {
+        xent_sum_init(&sum);
+        xent_sum_init(&z_sum);
+        rows->sum = &sum;
+        rows->z_sum = &z_sum;
+    }
+    if (o->report_non_finite) {
+        rows->non_finite = &non_finite;
+        rows->non_finite_loss = &non_finite_loss;
+    }
+    if (w->correct_count) *w->correct_count = 0;
+    rows->correct_count = w->correct_count;
+    xent_rows_run(rows);
+    double total = 0.0, z_total = 0.0;
+    if (call->want_sum) {
+        total = xent_sum_round(&sum);
+        z_total = xent_sum_round(&z_sum);
+    }
+    if (w->sum) *w->sum = total + z_total;
+    if (w->divisor) *w->divisor = divisor;
+    if (w->mean) {
+        *w->mean = total / divisor;
+        if (o->z_loss != 0.0) *w->mean += z_total / z_divisor;
+        if (counted == 0 && o->empty_mean_is_zero) *w->mean = 0.0;
+    }
+    if (non_finite >= 0)
+        return xent_fail_at(error, XENT_ERROR_NON_FINITE, "outputs.loss", non_finite, non_finite_loss,
+                            "%g in row %lld", non_finite_loss, (long long)non_finite);
+    return XENT_OK;
+}
+
+static xent_status loss(const xent_tensor *input, const xent_tensor *target, const xent_cross_entropy_options *options,
+                        const xent_cross_entropy_outputs *outputs, int nll, xent_error *error)
+{
+    struct loss_call call = {.rows = {.scale = 1.0, .with_target = 1}};
+    struct row_call *rows = &call.rows;
+    struct xent_tables tables;
+    xent_cross_entropy_options_init(&call.options, sizeof call.options);
+    TRY(xent_read_struct(&call.options, sizeof call.options, options, 0, "options", error));
+    TRY(xent_choose(call.options.execution, &tables, error));
+    TRY(xent_read_struct(&call.wanted, sizeof call.wanted, outputs, 1, "outputs", error));
+    const xent_cross_entropy_outputs *w = &call.wanted;
+    TRY(check_options(&call.options, error));
+    if (nll) TRY(check_nll(&call, error));
+    call.sliced = call.options.class_count != 0;
+    TRY(view_tensors(&call, input, target, nll, error));
+    TRY(check_slice(&call, error));
+    rows->state_in = call.options.state;
+    rows->state_out = w->state;
+    TRY(xent_rows_check_overlaps(rows, error));
+    const struct xent_kernels *kernels = xent_kernels_for(&tables, rows->operand[IN].dtype);
+    rows->kernel = nll ? kernels->nll : kernels->cross_entropy;
+    rows->ignore_index = call.options.ignore_index;
+    rows->class_offset = call.options.class_offset;
+    call.want_sum = w->sum || w->mean;
+    rows->want_log = w->loss || w->lse || call.want_sum || call.options.report_non_finite;
+    rows->want_argmax = w->argmax || w->correct || w->correct_count;
+    if (!nll) set_row_options(&call);
+    return run(&call, error);
+}
+
+xent_status xent_cross_entropy(const xent_tensor *logits, const xent_tensor *target,
+                               const xent_cross_entropy_options *options, const xent_cross_entropy_outputs *outputs,
+                               xent_error *error)
+{
+    return loss(logits, target, options, outputs, 0, error);
+}
+
+xent_status xent_nll(const xent_tensor *log_probabilities, const xent_tensor *target,
+                     const xent_cross_entropy_options *options, const xent_cross_entropy_outputs *outputs,
+                     xent_error *error)
+{
+    return loss(log_probabilities, target, options, outputs, 1, error);
+}
+
+/* -- Row states -- */
+
+xent_status xent_row_state_merge(size_t rows, const xent_row_state *a, const xent_row_state *b, xent_row_state *merged,
+                                 const xent_execution *execution)
+{
+    struct xent_tables tables;
+    if (rows && (!a || !b || !merged)) return XENT_ERROR_NULL;
+    TRY(xent_choose(execution, &tables, NULL));
+    tables.f64->merge(&(struct state_job){.count = rows, .a = a, .b = b, .merged = merged});
+    return XENT_OK;
+}
+
+xent_status xent_row_state_finish(size_t rows, const xent_row_state *states, const double *target_logits, double *lse,
+                                  double *loss, const xent_execution *execution)
+{
+    struct xent_tables tables;
+    if (rows && (!states || (loss && !target_logits))) return XENT_ERROR_NULL;
+    TRY(xent_choose(execution, &tables, NULL));
+    tables.f64->finish(&(struct state_job){.count = rows, .a = states, .target_logit = target_logits, .lse = lse, .loss = loss});
+    return XENT_OK;
+}

@@ -1,0 +1,210 @@
+/* Between the passes over the elements: what follows from a row's state (max, rest), with the
+ * rows in the lanes.
+ *
+ *   rest     = total inverse + (ties - 1)
+ *   lse      = max + log1p(rest)
+ *   loss     = w_y ((max - x_y) + log1p(rest)): neither term can cancel the other
+ *   softmax  = exp_scaled(x) inverse share, share = 1 / (1 + rest)
+ *   gradient at the target = -scale w_y q, q = 1 - softmax(x_y), which is rest share where the
+ *              target attains the max; elsewhere softmax(x_y) is at most 1/2
+ *
+ * rest, and what is made of it, are wide until the one rounding at the end. A row whose
+ * maximum is infinite has lse max (or NaN, by total), and NaN everywhere else. */
+#ifndef XENT_KERNELS_FINISH_H
+#define XENT_KERNELS_FINISH_H
+
+#include "job.h"
+#include "math/log.h"
+#include "math/power.h"
+#include "terms.h"
+
+/* Of each row of a job, between the passes. */
+struct row_pass {
+    /* These three are there, as zeros, also of rows that nobody computes. */
+    total total[XENT_ROW_SLOTS];          /* sum of exp_scaled, maxima left out */
+    double ties[XENT_ROW_SLOTS];          /* elements equal to the maximum */
+    real target_logit[XENT_ROW_SLOTS];
+    total gap[XENT_ROW_SLOTS], mass[XENT_ROW_SLOTS], entropy[XENT_ROW_SLOTS]; /* sums of these terms */
+    double share[XENT_ROW_SLOTS];         /* softmax(max) */
+    double target_share[XENT_ROW_SLOTS];  /* softmax(x_y) */
+    double target_rest[XENT_ROW_SLOTS];   /* 1 - softmax(x_y) */
+    double target_loss[XENT_ROW_SLOTS];   /* (max - x_y) + log1p(rest) */
+    double gain[XENT_ROW_SLOTS];          /* of softmax in the gradient */
+    real target_gradient[XENT_ROW_SLOTS];
+    real factor[XENT_ROW_SLOTS];          /* of exp_scaled(x): makes gain softmax(x) */
+    real top[XENT_ROW_SLOTS];             /* exp_scaled(max) */
+    real peak[XENT_ROW_SLOTS];            /* gain softmax(max) */
+    real offset[XENT_ROW_SLOTS];          /* log1p(rest), or NaN where the maximum is infinite */
+    real amount[XENT_ROW_SLOTS];          /* of the target distribution in the gradient */
+    real target_amount[XENT_ROW_SLOTS];   /* of the gradient in the target distribution */
+};
+
+MATH double total_rounded(total a)
+{
+#ifdef XENT_REAL_F64
+    return a.high;
+#else
+    return a;
+#endif
+}
+
+/* One vector of rows: from state to everything but the gradient's gain. */
+struct finished {
+    vec max;
+    struct exp_row exp;
+    wide share, inverse, target_share, target_rest;
+};
+
+MATH struct finished finish_state(struct row_job *job, struct row_pass *pass, size_t i, int want_log, int want_shares,
+                                  int with_target)
+{
+    struct finished f;
+    f.max = vec_load_double(job->max + i);
+    f.exp = exp_row_of(f.max);
+    mask infinite = vec_equal(vec_abs(f.max), vec_set((real)INFINITY));
+    wide one = wide_set(1.0), rest;
+    f.inverse = row_inverse(f.max, f.exp);
+    if (job->have_state) rest = wide_load(job->rest + i);
+    else {
+        wide others = wide_sub(wide_load(pass->ties + i), one);
+        wide_store(job->rest + i, wide_add(wide_mul(wide_load_total(pass->total + i), f.inverse), others));
+        rest = wide_load(job->rest + i); /* exactly what a later call will be given */
+    }
+    vec target = with_target ? vec_load(pass->target_logit + i) : f.max;
+    if (want_log) {
+        vec high = vec_from_wide(rest), low = vec_from_wide(wide_sub(rest, wide_from_vec(high)));
+        vec log_rest = log1p_sum(high, low);
+        vec_store_double(job->lse + i, vec_add(f.max, log_rest));
+        log_rest = vec_select(infinite, vec_set((real)NAN), log_rest);
+        vec_store(pass->offset + i, log_rest);
+        vec_store_double(pass->target_loss + i, vec_add(vec_sub(f.max, target), log_rest));
+    }
+    if (want_shares) {
+        f.share = wide_div(wide_select(infinite, wide_set(NAN), one), wide_add(one, rest));
+        if (with_target) {
+            mask at_max = vec_equal(target, f.max);
+            wide below = wide_mul(wide_mul(wide_from_vec(exp_scaled(target, f.exp)), f.inverse), f.share);
+            f.target_share = wide_select(at_max, f.share, below);
+            f.target_rest = wide_select(at_max, wide_mul(rest, f.share), wide_sub(one, below));
+        }
+    }
+    return f;
+}
+
+MATH void finish_gain(struct row_pass *pass, size_t i, const struct finished *f, wide gain)
+{
+    wide peak = wide_mul(f->share, gain);
+    vec_store(pass->peak + i, vec_from_wide(peak));
+    vec_store(pass->factor + i, vec_from_wide(wide_mul(peak, f->inverse)));
+    vec_store(pass->top + i, exp_scaled(f->max, f->exp));
+}
+
+/* (1 - p)^gamma and, in *slope, what multiplies softmax - [j = y] in the gradient of
+ * (1 - p)^gamma log(1/p), for p = softmax(x_y): (1 - p)^gamma + gamma (1 - p)^(gamma - 1) p log(1/p). */
+static double focal_factor(double share, double rest, double loss, double gamma, double *slope)
+{
+    real lanes[VEC_WIDTH];
+    vec_store(lanes, power_of(vec_set((real)rest), vec_set((real)gamma)));
+    double factor = lanes[0];
+    /* As p goes to 1, log(1/p) goes as 1 - p, and the second term as (1 - p)^gamma: to 0. */
+    double part = rest > 0.0 ? factor / rest * share * loss : 0.0;
+    *slope = factor + gamma * part;
+    return factor;
+}
+
+/* What options make of loss and gradient, of the row i:
+ *
+ *   gradient_j = gain p_j - amount w_j t_j - kept [j = y]
+ */
+static void apply_options(struct row_job *job, struct row_pass *pass, size_t i, const struct row_view *weights)
+{
+    const struct row_options *options = job->options;
+    double log_rest = pass->offset[i], lse = job->lse[i], scale = job->scale[i], row_weight = job->row_weight[i];
+    double loss = 0.0, kept = 0.0, spread = 0.0, amount = 0.0;
+    if (job->in2.data) {
+        double mass = total_rounded(pass->mass[i]);
+        loss = total_rounded(pass->gap[i]) + mass * log_rest;
+        spread = mass;
+        amount = 1.0;
+    } else {
+        double w = job->weight[i], nll = pass->target_loss[i];
+        if (options->focal_gamma != 0.0) {
+            double slope;
+            loss = w * focal_factor(pass->target_share[i], pass->target_rest[i], nll, options->focal_gamma, &slope) * nll;
+            kept = w * slope;
+        } else if (options->keep != 0.0) {
+            loss = w * options->keep * nll;
+            kept = w * options->keep;
+        }
+        if (options->spread != 0.0) {
+            loss += options->spread * (total_rounded(pass->gap[i]) + options->weight_sum * log_rest);
+            spread = options->spread * options->weight_sum;
+            amount = options->spread;
+        }
+    }
+    job->loss[i] = row_weight * loss;
+    job->z_loss[i] = options->z_loss != 0.0 ? row_weight * options->z_loss * lse * lse : 0.0;
+    double others = scale * spread; /* the gain but for the target's own */
+    if (options->z_loss != 0.0) others += scale * options->z_ratio * 2.0 * options->z_loss * lse;
+    pass->gain[i] = scale * kept + others;
+    pass->amount[i] = (real)(scale * amount);
+    pass->target_amount[i] = (real)(scale * options->keep);
+    if (job->target[i] < 0) return;
+    double own = others * pass->target_share[i] - scale * kept * pass->target_rest[i];
+    if (amount != 0.0) {
+        ptrdiff_t at = (ptrdiff_t)job->target[i] * weights->stride;
+        own -= scale * amount * (weights->data ? (double)read_one(weights->data, weights->dtype, at) : 1.0);
+    }
+    real gradient = (real)own;
+    if (options->softcap != 0.0) {
+        real lanes[VEC_WIDTH];
+        vec_store(lanes, softcap_derivative(vec_set(gradient), vec_set(pass->target_logit[i]), options->softcap));
+        gradient = lanes[0];
+    }
+    pass->target_gradient[i] = gradient;
+}
+
+/* Rows first ... first + count - 1, and up to a vector's width beyond. */
+static void finish_rows(struct row_job *job, struct row_pass *pass, size_t first, size_t count, int want_log,
+                        int want_gain, int with_target)
+{
+    if (!job->options) {
+        for (size_t i = first; i < first + count; i += VEC_WIDTH) {
+            struct finished f = finish_state(job, pass, i, want_log, want_gain, with_target);
+            if (with_target && want_log) {
+                vec weight = vec_from_wide(wide_mul(wide_load(job->weight + i), wide_load(job->row_weight + i)));
+                vec_store_double(job->loss + i, vec_mul(weight, vec_load_double(pass->target_loss + i)));
+            }
+            if (!want_gain) continue;
+            wide gain = wide_load(job->scale + i);
+            if (with_target) {
+                gain = wide_mul(gain, wide_load(job->weight + i));
+                wide own = wide_mul(gain, f.target_rest);
+                vec_store(pass->target_gradient + i, vec_negate(vec_from_wide(own)));
+            }
+            finish_gain(pass, i, &f, gain);
+        }
+        return;
+    }
+    struct row_view weights = {(void *)(uintptr_t)job->options->weight, job->options->weight_dtype,
+                               job->options->weight_stride, 0.0};
+    for (size_t i = first; i < first + count; i += VEC_WIDTH) {
+        struct finished f = finish_state(job, pass, i, 1, 1, with_target);
+        wide_store(pass->share + i, f.share);
+        if (with_target) {
+            wide_store(pass->target_share + i, f.target_share);
+            wide_store(pass->target_rest + i, f.target_rest);
+        }
+        if (job->options->want_entropy) {
+            wide others = wide_mul(wide_mul(wide_load_total(pass->entropy + i), f.inverse), f.share);
+            vec_store_double(job->entropy + i, vec_add(vec_load(pass->offset + i), vec_from_wide(others)));
+        }
+        size_t end = i + VEC_WIDTH < first + count ? i + VEC_WIDTH : first + count;
+        for (size_t row = i; row < end && row < job->rows; row++)
+            if (with_target) apply_options(job, pass, row, &weights);
+            else pass->gain[row] = job->scale[row];
+        finish_gain(pass, i, &f, wide_load(pass->gain + i));
+    }
+}
+
+#endif

@@ -1,0 +1,34 @@
+/* Row states of parts of a row: merging two, and finishing one to log-sum-exp and loss. The
+ * states are doubles whatever the logits are; these are for the table of doubles. */
+#ifndef XENT_KERNELS_STATES_H
+#define XENT_KERNELS_STATES_H
+
+#include "finish.h"
+
+/* Of (m1, r1) and (m2, r2), m1 >= m2: (m1, r1 + (1 + r2) exp(m2 - m1)). Equal maxima, infinite
+ * ones too, have the exponential 1, so that (-inf, -1), the state of no element, is neutral. */
+static void kernel_merge(const struct state_job *job)
+{
+    for (size_t i = 0; i < job->count; i++) {
+        xent_row_state high = job->a[i], low = job->b[i];
+        if (low.max > high.max) high = job->b[i], low = job->a[i];
+        real lanes[VEC_WIDTH];
+        vec gap = vec_set(high.max == low.max ? 0 : (real)(low.max - high.max));
+        vec_store(lanes, vec_fma(vec_add(vec_set((real)low.rest), vec_set(1)), exp_nonpositive(gap), vec_set((real)high.rest)));
+        job->merged[i] = (xent_row_state){high.max, lanes[0]};
+    }
+}
+
+static void kernel_finish(const struct state_job *job)
+{
+    for (size_t i = 0; i < job->count; i++) {
+        real lanes[VEC_WIDTH];
+        double max = job->a[i].max;
+        vec_store(lanes, log1p_of(vec_set((real)job->a[i].rest)));
+        if (job->lse) job->lse[i] = max + lanes[0];
+        if (!job->loss) continue;
+        job->loss[i] = isinf(max) ? NAN : (max - job->target_logit[i]) + lanes[0];
+    }
+}
+
+#endif

@@ -1,0 +1,135 @@
+/* Elements of a row between memory, of whatever type and stride, and packed reals. 16 bits are
+ * widened and rounded (once, to nearest even) in registers. */
+#ifndef XENT_KERNELS_STORAGE_H
+#define XENT_KERNELS_STORAGE_H
+
+#include <string.h>
+
+#include "job.h"
+#include "math/tanh.h"
+#include "vector/half.h"
+#include "vector/vector.h"
+
+#ifdef XENT_REAL_F64
+#define REAL_DTYPE XENT_F64
+#else
+#define REAL_DTYPE XENT_F32
+#endif
+
+/* A row's classes in memory. */
+struct row_view {
+    void *data; /* NULL: no such row */
+    xent_dtype dtype;
+    ptrdiff_t stride;
+    double softcap; /* 0, or reading gives softcap tanh(x / softcap) */
+};
+
+MATH size_t dtype_size(xent_dtype dtype) { return dtype == XENT_F64 ? 8 : dtype == XENT_F32 ? 4 : 2; }
+
+/* Packed reals that can be read, and written, where they lie. */
+MATH int view_is_plain(const struct row_view *view)
+{
+    return view->dtype == REAL_DTYPE && view->stride == 1 && view->softcap == 0.0;
+}
+
+MATH void *view_at(const struct row_view *view, size_t first)
+{
+    return (char *)view->data + (ptrdiff_t)first * view->stride * (ptrdiff_t)dtype_size(view->dtype);
+}
+
+MATH real read_one(const void *data, xent_dtype dtype, ptrdiff_t at)
+{
+    switch (dtype) {
+    case XENT_F64: return (real)((const double *)data)[at];
+    case XENT_BF16: return half_from_bf16(((const uint16_t *)data)[at]);
+    case XENT_F16: return half_from_f16(((const uint16_t *)data)[at]);
+    default: return ((const float *)data)[at];
+    }
+}
+
+MATH void write_one(void *data, xent_dtype dtype, ptrdiff_t at, real value)
+{
+    switch (dtype) {
+    case XENT_F64: ((double *)data)[at] = value; break;
+    case XENT_BF16: ((uint16_t *)data)[at] = half_to_bf16(half_odd_float(value)); break;
+    case XENT_F16: ((uint16_t *)data)[at] = half_to_f16(half_odd_float(value)); break;
+    default: ((float *)data)[at] = (float)value; break;
+    }
+}
+
+/* count elements from data on. */
+static void storage_read(const void *data, xent_dtype dtype, ptrdiff_t stride, size_t count, real *to)
+{
+    size_t j = 0;
+    if (stride == 1 && dtype == REAL_DTYPE) {
+        memcpy(to, data, count * sizeof *to);
+        return;
+    }
+    if (stride == 1 && dtype == XENT_BF16)
+        for (; j + VEC_WIDTH <= count; j += VEC_WIDTH) vec_store(to + j, vec_load_bf16((const uint16_t *)data + j));
+    else if (stride == 1 && dtype == XENT_F16)
+        for (; j + VEC_WIDTH <= count; j += VEC_WIDTH) vec_store(to + j, vec_load_f16((const uint16_t *)data + j));
+#ifdef XENT_REAL_F64
+    else if (stride == 1)
+        for (; j + VEC_WIDTH <= count; j += VEC_WIDTH) vec_store(to + j, vec_load_f32((const float *)data + j));
+#endif
+    for (; j < count; j++) to[j] = read_one(data, dtype, (ptrdiff_t)j * stride);
+}
+
+static void storage_write(void *data, xent_dtype dtype, ptrdiff_t stride, size_t count, const real *from)
+{
+    size_t j = 0;
+    if (stride == 1 && dtype == REAL_DTYPE) {
+        memcpy(data, from, count * sizeof *from);
+        return;
+    }
+    if (stride == 1 && dtype == XENT_BF16)
+        for (; j + VEC_WIDTH <= count; j += VEC_WIDTH) vec_store_bf16((uint16_t *)data + j, vec_load(from + j));
+    else if (stride == 1 && dtype == XENT_F16)
+        for (; j + VEC_WIDTH <= count; j += VEC_WIDTH) vec_store_f16((uint16_t *)data + j, vec_load(from + j));
+#ifdef XENT_REAL_F64
+    else if (stride == 1)
+        for (; j + VEC_WIDTH <= count; j += VEC_WIDTH) vec_store_f32((float *)data + j, vec_load(from + j));
+#endif
+    for (; j < count; j++) write_one(data, dtype, (ptrdiff_t)j * stride, from[j]);
+}
+
+/* cap tanh(x / cap), but for -inf, which stays: a masked class stays masked. */
+MATH vec softcapped(vec x, vec cap)
+{
+    vec capped = vec_mul(cap, tanh_of(vec_div(x, cap)));
+    return vec_select(vec_equal(x, vec_set((real)-INFINITY)), x, capped);
+}
+
+/* In place; writes up to a vector's width beyond count. */
+static void softcap_all(real *x, size_t count, double softcap)
+{
+    vec cap = vec_set((real)softcap);
+    for (size_t j = 0; j < count; j += VEC_WIDTH) {
+        size_t n = count - j < VEC_WIDTH ? count - j : VEC_WIDTH;
+        vec_store_partial(x + j, softcapped(vec_load_partial(x + j, n, vec_set(0)), cap), n);
+    }
+}
+
+static void view_read(const struct row_view *view, size_t first, size_t count, real *to)
+{
+    storage_read(view_at(view, first), view->dtype, view->stride, count, to);
+    if (view->softcap != 0.0) softcap_all(to, count, view->softcap);
+}
+
+static void view_write(const struct row_view *view, size_t first, size_t count, const real *from)
+{
+    storage_write(view_at(view, first), view->dtype, view->stride, count, from);
+}
+
+static void kernel_read(const struct storage_job *job)
+{
+    storage_read(job->data, job->dtype, job->stride, job->count, job->packed);
+}
+
+static void kernel_write(const struct storage_job *job)
+{
+    storage_write(job->data, job->dtype, job->stride, job->count, job->packed);
+}
+
+#endif
