@@ -71,13 +71,24 @@ static void null_argument(enum kernel kernel, int i)
     assert_refused(&call, XENT_ERROR_NULL, a->name, what("%s.shape NULL", a->name));
 }
 
+/* The first tensor may be of any floating type, after which the others go. */
+static unsigned legal_dtypes(enum kernel kernel, int i)
+{
+    const struct argument *a = &call.arguments[i];
+    if (i == 0) {
+        return 1u << XENT_F32 | 1u << XENT_F64 | 1u << XENT_F16 | 1u << XENT_BF16;
+    }
+    const bool index = (a->dtypes & 1u << XENT_I64) != 0;
+    return a->dtypes | (index ? 1u << XENT_U8 : 0) | (index && kernel == KERNEL_cross_entropy ? 1u << XENT_F32 : 0);
+}
+
 static void wrong_dtype(enum kernel kernel, int i)
 {
     static const int dtypes[] = {-1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 31, 32, 33, 1000, INT32_MAX, INT32_MIN};
     for (size_t d = 0; d < sizeof dtypes / sizeof *dtypes; d++) {
         make(kernel);
         struct argument *a = &call.arguments[i];
-        if (dtypes[d] < 0 || dtypes[d] > 31 || (a->dtypes >> dtypes[d] & 1u) == 0) {
+        if (dtypes[d] < 0 || dtypes[d] > 31 || (legal_dtypes(kernel, i) >> dtypes[d] & 1u) == 0) {
             a->tensor.dtype = (xent_dtype)dtypes[d];
             assert_refused(&call, XENT_ERROR_DTYPE, a->name, what("%s.dtype %d", a->name, dtypes[d]));
         }
