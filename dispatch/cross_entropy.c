@@ -326,3 +326,31 @@ xent_status xent_row_state_finish(size_t rows, const xent_row_state *states, con
     tables.f64->finish(&(struct state_job){.count = rows, .a = states, .target_logit = target_logits, .lse = lse, .loss = loss});
     return XENT_OK;
 }
+
+xent_status xent_row_sum_merge(size_t rows, const xent_row_sum *a, const xent_row_sum *b, xent_row_sum *merged,
+                               xent_error *error)
+{
+    if (rows && (!a || !b || !merged)) return xent_fail(error, XENT_ERROR_NULL, a ? b ? "merged" : "b" : "a", "is NULL");
+    for (size_t i = 0; i < rows; i++)
+        if (a[i].max < b[i].max || a[i].max > b[i].max)
+            return xent_fail_at(error, XENT_ERROR_VALUE, "b", (int64_t)i, b[i].max,
+                                "row %zu has the maximum %g, and in a it has %g", i, b[i].max, a[i].max);
+    for (size_t i = 0; i < rows; i++) {
+        xent_row_sum sum = a[i];
+        sum.ties += b[i].ties;
+        for (size_t p = 0; p < sizeof sum.parts / sizeof *sum.parts; p++) sum.parts[p] += b[i].parts[p];
+        merged[i] = sum;
+    }
+    return XENT_OK;
+}
+
+xent_status xent_row_sum_finish(size_t rows, xent_dtype dtype, const xent_row_sum *sums, xent_row_state *states,
+                                const xent_execution *execution)
+{
+    struct xent_tables tables;
+    if (rows && (!sums || !states)) return XENT_ERROR_NULL;
+    if ((unsigned)dtype > 31 || !(DTYPE(dtype) & XENT_FLOATS)) return XENT_ERROR_DTYPE;
+    TRY(xent_choose(execution, &tables, NULL));
+    xent_kernels_for(&tables, dtype)->close(&(struct state_job){.count = rows, .sums = sums, .merged = states});
+    return XENT_OK;
+}

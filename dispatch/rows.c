@@ -33,16 +33,16 @@ xent_status xent_rows_fold(struct row_call *call, int32_t axis, xent_error *erro
     return XENT_OK;
 }
 
-/* The row states are the caller's arrays of the library's own type. */
-static struct view state_view(const xent_row_state *state, const char *name, int64_t rows)
+/* Row states, sums and maxima are plain arrays of the caller's, one element a row. */
+static struct view array_view(const void *array, size_t size, const char *name, int64_t rows)
 {
     struct view view = {0};
-    if (!state || rows == 0) return view;
+    if (!array || rows == 0) return view;
     view.name = name;
-    view.data = (char *)(uintptr_t)state;
+    view.data = (char *)(uintptr_t)array;
     view.item = 1;
     view.ndim = 1;
-    view.shape[0] = view.count = rows * (int64_t)sizeof *state;
+    view.shape[0] = view.count = rows * (int64_t)size;
     view.strides[0] = 1;
     return view;
 }
@@ -53,8 +53,11 @@ xent_status xent_rows_check_overlaps(const struct row_call *call, xent_error *er
 {
     static const enum operand outputs[] = {OUT, OUT2, LOSS, LSE, Z_LOSS, ENTROPY, ARGMAX, CORRECT, TARGET_LOGIT};
     const int count = (int)(sizeof outputs / sizeof *outputs);
-    struct view states = state_view(call->state_out, "outputs.state", call->rows);
-    struct view saved = state_view(call->state_in, "options.state", call->rows);
+    struct view arrays[] = {array_view(call->state_out, sizeof *call->state_out, "outputs.state", call->rows),
+                            array_view(call->max_out, sizeof *call->max_out, "outputs.max", call->rows),
+                            array_view(call->sums_out, sizeof *call->sums_out, "outputs.sum", call->rows)};
+    struct view given[] = {array_view(call->state_in, sizeof *call->state_in, "options.state", call->rows),
+                           array_view(call->max_in, sizeof *call->max_in, "options.max", call->rows)};
     for (int o = 0; o < count; o++) {
         const struct view *output = &call->operand[outputs[o]];
         if (!output->name) continue;
@@ -64,11 +67,15 @@ xent_status xent_rows_check_overlaps(const struct row_call *call, xent_error *er
             if (other != (int)outputs[o]) TRY(xent_check_overlap(output, &call->operand[other], may_alias, error));
         }
         TRY(xent_check_overlap(output, &call->weight, 0, error));
-        TRY(xent_check_overlap(output, &saved, 0, error));
+        for (int g = 0; g < 2; g++) TRY(xent_check_overlap(output, &given[g], 0, error));
     }
-    for (int other = 0; other < OPERANDS; other++) TRY(xent_check_overlap(&states, &call->operand[other], 0, error));
-    TRY(xent_check_overlap(&states, &call->weight, 0, error));
-    return xent_check_overlap(&states, &saved, 1, error);
+    for (int a = 0; a < 3; a++) {
+        for (int other = 0; other < OPERANDS; other++) TRY(xent_check_overlap(&arrays[a], &call->operand[other], 0, error));
+        TRY(xent_check_overlap(&arrays[a], &call->weight, 0, error));
+        for (int g = 0; g < 2; g++) TRY(xent_check_overlap(&arrays[a], &given[g], a == g, error));
+        for (int other = 0; other < a; other++) TRY(xent_check_overlap(&arrays[a], &arrays[other], 0, error));
+    }
+    return XENT_OK;
 }
 
 static void offsets_of(const struct row_call *call, enum operand operand, int64_t first, size_t count, ptrdiff_t *offsets)
@@ -171,6 +178,7 @@ static void deliver(struct row_job *job, const struct row_call *call, int64_t fi
     scatter(call, ENTROPY, first, job->rows, job->entropy);
     scatter(call, TARGET_LOGIT, first, job->rows, job->target_logit);
     if (call->want_argmax) deliver_argmax(job, call, first);
+    if (call->max_out) memcpy(call->max_out + first, job->max, job->rows * sizeof *job->max);
     if (call->state_out)
         for (size_t i = 0; i < job->rows; i++)
             call->state_out[first + (int64_t)i] = (xent_row_state){job->max[i], job->rest[i]};
@@ -196,6 +204,8 @@ void xent_rows_run(const struct row_call *call)
     job.want_log = call->want_log;
     job.want_argmax = call->want_argmax;
     job.have_state = call->state_in != NULL;
+    job.have_max = call->max_in != NULL;
+    job.max_only = call->max_only;
     job.options = call->options;
     for (int64_t first = 0; first < call->rows; first += (int64_t)job.rows) {
         int64_t left = call->rows - first, run = inner - first % inner;
@@ -212,6 +222,8 @@ void xent_rows_run(const struct row_call *call)
                 job.max[i] = call->state_in[first + (int64_t)i].max;
                 job.rest[i] = call->state_in[first + (int64_t)i].rest;
             }
+        if (job.have_max) memcpy(job.max, call->max_in + first, job.rows * sizeof *job.max);
+        job.sums = call->sums_out ? call->sums_out + first : NULL;
         call->kernel(&job);
         deliver(&job, call, first);
     }

@@ -26,6 +26,10 @@ struct row_call {
     const struct row_options *options;     /* NULL: none */
     const xent_row_state *state_in;        /* NULL: none */
     xent_row_state *state_out;             /* NULL: not wanted */
+    const double *max_in;                  /* NULL: none */
+    double *max_out;                       /* NULL: not wanted */
+    xent_row_sum *sums_out;                /* NULL: not wanted */
+    int max_only;
     struct view weight;                    /* class weights; name NULL: ones */
     int64_t ignore_index, class_offset;
     double scale;                          /* of all gradients */

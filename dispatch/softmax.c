@@ -8,7 +8,7 @@
 
 xent_status xent_softmax_options_init(xent_softmax_options *options, size_t size)
 {
-    xent_softmax_options defaults = {sizeof defaults, NULL, XENT_AXIS_DEFAULT, NULL, NULL};
+    xent_softmax_options defaults = {.size = sizeof defaults, .axis = XENT_AXIS_DEFAULT};
     if (!options) return XENT_ERROR_NULL;
     if (size != sizeof defaults) return XENT_ERROR_STRUCT_SIZE;
     *options = defaults;
@@ -42,6 +42,12 @@ xent_status xent_log_sum_exp(const xent_tensor *logits, const xent_softmax_optio
     call.want_log = wanted.lse != NULL;
     call.state_in = ours.state;
     call.state_out = wanted.state;
+    call.max_in = ours.max;
+    call.max_out = wanted.max;
+    call.sums_out = wanted.sum;
+    call.max_only = wanted.max && !wanted.lse && !wanted.gradient && !wanted.state && !wanted.sum;
+    if (ours.state && (ours.max || wanted.sum))
+        return xent_fail(error, XENT_ERROR_VALUE, "options.state", "leaves no maximum or sum to be computed");
     TRY(xent_rows_check_overlaps(&call, error));
     xent_rows_run(&call);
     return XENT_OK;
@@ -56,8 +62,9 @@ static xent_status forward(const xent_tensor *logits, const xent_softmax_options
     xent_softmax_options ours;
     struct xent_tables tables;
     TRY(read_softmax_options(&ours, options, &tables, error));
-    if (ours.output_gradient)
-        return xent_fail(error, XENT_ERROR_VALUE, "options.output_gradient", "has no meaning here, and must be NULL");
+    if (ours.output_gradient || ours.max)
+        return xent_fail(error, XENT_ERROR_VALUE, ours.max ? "options.max" : "options.output_gradient",
+                         "has no meaning here, and must be NULL");
     TRY(xent_view_tensor(in, logits, XENT_FLOATS, 1, "logits", error));
     TRY(xent_view_tensor(&call.operand[OUT], output, DTYPE(in->dtype), 1, "output", error));
     TRY(xent_rows_fold(&call, ours.axis, error));
@@ -89,8 +96,9 @@ static xent_status backward(const xent_tensor *output, const xent_tensor *output
     xent_softmax_options ours;
     struct xent_tables tables;
     TRY(read_softmax_options(&ours, options, &tables, error));
-    if (ours.output_gradient || ours.state)
-        return xent_fail(error, XENT_ERROR_VALUE, ours.state ? "options.state" : "options.output_gradient",
+    if (ours.output_gradient || ours.state || ours.max)
+        return xent_fail(error, XENT_ERROR_VALUE,
+                         ours.state ? "options.state" : ours.max ? "options.max" : "options.output_gradient",
                          "has no meaning here, and must be NULL");
     TRY(xent_view_tensor(in, output, XENT_FLOATS, 1, "output", error));
     TRY(xent_view_tensor(&call.operand[IN2], output_gradient, xent_dtypes_beside(in->dtype), 1, "output_gradient", error));

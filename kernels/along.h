@@ -6,6 +6,7 @@
 #ifndef XENT_KERNELS_ALONG_H
 #define XENT_KERNELS_ALONG_H
 
+#include "bins.h"
 #include "terms.h"
 
 #define VECTORS (LANES / VEC_WIDTH)
@@ -55,6 +56,14 @@ static void along_max(const struct row_view *row, size_t classes, struct row_max
         all = vec_max(all, lanes[0]);
     }
     m->max = vec_reduce_max(all) + 0; /* a zero maximum is +0, whichever came first */
+}
+
+/* The same for a maximum given beforehand: every chunk may hold it. */
+static void along_max_given(real max, size_t classes, struct row_max *m)
+{
+    m->max = max;
+    m->chunk = BLOCK * (classes / (BLOCK * CHUNKS) + 1);
+    for (size_t c = 0; c * m->chunk < classes; c++) vec_store(m->lanes[c], vec_set(max));
 }
 
 /* First class that attains the maximum; a NaN comes before any. */
@@ -154,10 +163,12 @@ static total along_sum(enum sum_term term, const struct row_operands *from, size
 
 /* Sum of exp_scaled over all elements but those equal to the maximum, and the number of
  * these. store: plain reals, where exp_scaled of every element goes as well, or NULL. */
-static total along_exp_sum(const struct row_view *x, real *store, size_t classes, const struct row_max *m, double *ties)
+static total along_exp_sum(const struct row_view *x, real *store, size_t classes, const struct row_max *m, double *ties,
+                           struct bins *bins)
 {
     real tile[BLOCK], tile2[BLOCK];
     fold8 sum = fold8_zero();
+    *bins = (struct bins){{0}};
     vec max = vec_set(m->max);
     struct row_lanes row = {.exp = exp_row_of(max), .max = max};
     int64_t found = 0;
@@ -171,16 +182,17 @@ static total along_exp_sum(const struct row_view *x, real *store, size_t classes
             a.store = store ? store + first : tile2;
             if (a.count < BLOCK) {
                 a.store = tile2;
-                sum = fold8_add(sum, block_sum(SUM_EXP_BUT_MAX, &a, 0, &equal));
+                sum = block_sum(SUM_EXP_BUT_MAX, &a, 0, &equal);
                 if (store) memcpy(store + first, tile2, a.count * sizeof *store);
                 if (m->max == (real)-INFINITY) found -= (int64_t)((LANES - a.count % LANES) % LANES); /* the padding */
-            } else if (holds_max) sum = fold8_add(sum, block_sum(SUM_EXP_BUT_MAX, &a, 1, &equal));
-            else sum = fold8_add(sum, block_sum(SUM_EXP, &a, 1, &equal));
+            } else if (holds_max) sum = block_sum(SUM_EXP_BUT_MAX, &a, 1, &equal);
+            else sum = block_sum(SUM_EXP, &a, 1, &equal);
+            bins_add_total(bins, fold8_total(sum));
             if (holds_max) found += veci_reduce_add(equal);
         }
     }
     *ties = (double)found;
-    return fold8_total(sum);
+    return classes <= BLOCK ? fold8_total(sum) : bins_total(bins); /* of one block, the same */
 }
 
 /* -- Writing -- */

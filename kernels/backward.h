@@ -23,7 +23,7 @@ MATH void backward_lanes(const struct row_job *job, struct lane_view y, struct l
     struct row_lanes row[GROUP];
     struct row_view weights = plain_view(NULL);
     struct row_target target = target_of(job);
-    struct lane_args a = {y, g, &weights, y, row, &target};
+    struct lane_args a = {y, g, &weights, y, row, NULL, &target};
     UNROLL for (int v = 0; v < vectors; v++) row[v] = row_of_sum(vec_set(0)); /* the sums don't look at it */
     lanes_sum(sum, 0, &a, job->classes, vectors, lanes, sums, ties);
     UNROLL for (int v = 0; v < vectors; v++) row[v] = row_of_sum(vec_from_wide(sums[v]));

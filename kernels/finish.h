@@ -13,6 +13,7 @@
 #ifndef XENT_KERNELS_FINISH_H
 #define XENT_KERNELS_FINISH_H
 
+#include "bins.h"
 #include "job.h"
 #include "math/log.h"
 #include "math/power.h"
@@ -25,6 +26,7 @@ struct row_pass {
     double ties[XENT_ROW_SLOTS];          /* elements equal to the maximum */
     real target_logit[XENT_ROW_SLOTS];
     total gap[XENT_ROW_SLOTS], mass[XENT_ROW_SLOTS], entropy[XENT_ROW_SLOTS]; /* sums of these terms */
+    struct bins bins[XENT_ROW_SLOTS];     /* total, over the blocks */
     double share[XENT_ROW_SLOTS];         /* softmax(max) */
     double target_share[XENT_ROW_SLOTS];  /* softmax(x_y) */
     double target_rest[XENT_ROW_SLOTS];   /* 1 - softmax(x_y) */

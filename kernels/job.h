@@ -54,6 +54,8 @@ struct row_job {
     int want_log;           /* lse or loss is wanted */
     int want_argmax;
     int have_state;         /* max and rest are given, not to be computed */
+    int have_max, max_only; /* max alone is given; is all that is wanted */
+    xent_row_sum *sums;     /* of the job's rows; NULL: not wanted */
     const struct row_options *options; /* NULL: none of these */
     int64_t target[XENT_ROWS];
     double weight[XENT_ROW_SLOTS];     /* of the target's class */
@@ -89,13 +91,14 @@ struct element_job {
                           nothing is written then */
 };
 
-/* Row states, to be merged or finished; only in the table of doubles. */
+/* Row states, to be merged or finished (in the table of doubles), or closed (in that of the logits). */
 struct state_job {
     size_t count;
     const xent_row_state *a, *b; /* merge: both; finish: a */
     xent_row_state *merged;
     const double *target_logit;  /* finish: NULL if there are none */
     double *lse, *loss;          /* finish: NULL if not wanted */
+    const xent_row_sum *sums;    /* close: to states in merged */
 };
 
 /* count elements between a tensor, from data on, a stride apart, and packed ones of the
@@ -117,6 +120,7 @@ struct xent_kernels {
     void (*write)(const struct storage_job *);
     void (*merge)(const struct state_job *);
     void (*finish)(const struct state_job *);
+    void (*close)(const struct state_job *);
 };
 
 #endif

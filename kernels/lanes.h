@@ -6,6 +6,7 @@
 #ifndef XENT_KERNELS_LANES_H
 #define XENT_KERNELS_LANES_H
 
+#include "bins.h"
 #include "terms.h"
 
 /* Vectors of rows that go through the classes together, so that a strided class brings
@@ -53,6 +54,7 @@ struct lane_args {
     const struct row_view *w; /* class weights, the same for all rows; data NULL: none */
     struct lane_view store; /* where SUM_EXP... leave exp_scaled(x); strides 0 if nobody wants it */
     const struct row_lanes *row; /* one a vector of the group */
+    struct bins *bins;           /* of SUM_EXP_BUT_MAX over more than a block; one a row */
     const struct row_target *target;
 };
 
@@ -135,17 +137,36 @@ MATH void lanes_sum_narrow(enum sum_term term, const struct lane_args *a, size_t
     }
 }
 
+MATH wide fold_total(wide fold[8][GROUP], int v)
+{
+    return wide_add(wide_add(wide_add(fold[0][v], fold[4][v]), wide_add(fold[2][v], fold[6][v])),
+                    wide_add(wide_add(fold[1][v], fold[5][v]), wide_add(fold[3][v], fold[7][v])));
+}
+
+/* A block's sums into the bins of their rows. */
+MATH void lanes_bin(wide fold[8][GROUP], const int vectors, struct bins *bins)
+{
+    total sums[VEC_WIDTH];
+    for (int v = 0; v < vectors; v++) {
+        wide_store_total(sums, fold_total(fold, v));
+        for (int w = 0; w < VEC_WIDTH; w++) bins_add_total(&bins[v * VEC_WIDTH + w], sums[w]);
+    }
+}
+
 /* Sum of a term over the classes, a row a lane, wide. ties: of SUM_EXP_BUT_MAX. unroll: for
  * the terms that are worth it. */
 MATH void lanes_sum(enum sum_term term, const int unroll, const struct lane_args *a, size_t classes, const int vectors,
                     const size_t lanes, wide sum[GROUP], veci ties[GROUP])
 {
     wide fold[8][GROUP];
-    ROLLED for (int k = 0; k < 8; k++)
-        UNROLL for (int v = 0; v < vectors; v++) fold[k][v] = wide_set(0.0);
+    int binned = term == SUM_EXP_BUT_MAX && classes > BLOCK;
+    if (binned) memset(a->bins, 0, (size_t)vectors * VEC_WIDTH * sizeof *a->bins);
     UNROLL for (int v = 0; v < vectors; v++) ties[v] = veci_set(0);
     for (size_t first = 0; first < classes; first += BLOCK) {
         size_t count = classes - first < BLOCK ? classes - first : BLOCK;
+        if (first == 0 || binned)
+            ROLLED for (int k = 0; k < 8; k++)
+                UNROLL for (int v = 0; v < vectors; v++) fold[k][v] = wide_set(0.0);
         ROLLED for (size_t k = 0; k < 8 && k < count; k++)
             ROLLED for (int v = 0; v < vectors; v++) {
                 /* (k + k+16) + (k+8 + k+24); a lane without a class is zero, and left out */
@@ -159,10 +180,16 @@ MATH void lanes_sum(enum sum_term term, const int unroll, const struct lane_args
                 if (halves == 2) half[0] = wide_add(half[0], half[1]);
                 fold[k][v] = wide_add(fold[k][v], half[0]);
             }
+        if (binned) lanes_bin(fold, vectors, a->bins);
     }
+    if (classes == 0)
+        ROLLED for (int k = 0; k < 8; k++)
+            UNROLL for (int v = 0; v < vectors; v++) fold[k][v] = wide_set(0.0);
+    total sums[GROUP * VEC_WIDTH];
+    if (binned)
+        for (size_t i = 0; i < (size_t)vectors * VEC_WIDTH; i++) sums[i] = bins_total(&a->bins[i]);
     UNROLL for (int v = 0; v < vectors; v++)
-        sum[v] = wide_add(wide_add(wide_add(fold[0][v], fold[4][v]), wide_add(fold[2][v], fold[6][v])),
-                          wide_add(wide_add(fold[1][v], fold[5][v]), wide_add(fold[3][v], fold[7][v])));
+        sum[v] = binned ? wide_load_total(sums + v * VEC_WIDTH) : fold_total(fold, v);
 }
 
 /* The same for one whole vector of rows, and any term. */

@@ -122,6 +122,7 @@ static void softmax_along(struct row_job *job, struct row_pass *pass, size_t fir
             if (may_keep) kept[r] = scratch + r * classes;
         } else if (may_keep && view_is_plain(&out)) kept[r] = out.data;
         if (job->have_state) max.max = (real)job->max[i];
+        else if (job->have_max) along_max_given((real)job->max[i], classes, &max);
         else {
             along_max(&from[r].x, classes, &max);
             job->max[i] = max.max;
@@ -132,7 +133,8 @@ static void softmax_along(struct row_job *job, struct row_pass *pass, size_t fir
         if (want_gap) pass->gap[i] = along_sum(SUM_GAP, &from[r], classes, &row);
         if (want_gap && job->in2.data) pass->mass[i] = along_sum(SUM_MASS, &from[r], classes, &row);
         if (want_entropy) pass->entropy[i] = along_sum(SUM_ENTROPY, &from[r], classes, &row);
-        if (!job->have_state) pass->total[i] = along_exp_sum(&from[r].x, kept[r], classes, &max, &pass->ties[i]);
+        if (!job->have_state && !job->max_only)
+            pass->total[i] = along_exp_sum(&from[r].x, kept[r], classes, &max, &pass->ties[i], &pass->bins[i]);
     }
     finish_rows(job, pass, first, count, job->want_log || write == WRITE_LOG_SOFTMAX,
                 job->out.data && write == WRITE_SOFTMAX, with_target);
@@ -193,13 +195,13 @@ MATH void softmax_lanes(struct row_job *job, struct row_pass *pass, size_t first
     struct row_lanes row[GROUP];
     struct row_target target = target_of(job);
     struct row_view weights = weights_of(job);
-    struct lane_args a = {x, x2, &weights, {nowhere, 0, 0}, row, &target};
+    struct lane_args a = {x, x2, &weights, {nowhere, 0, 0}, row, pass->bins + first, &target};
     vec max[GROUP];
     wide sum[GROUP];
     veci ties[GROUP];
 #define SLOT(v) (first + (size_t)(v) * VEC_WIDTH)
     if (keep) a.store = to->out;
-    if (job->have_state)
+    if (job->have_state || job->have_max)
         UNROLL for (int v = 0; v < vectors; v++) max[v] = vec_load_double(job->max + SLOT(v));
     else lanes_max(x, classes, vectors, lanes, max);
     UNROLL for (int v = 0; v < vectors; v++) {
@@ -219,7 +221,7 @@ MATH void softmax_lanes(struct row_job *job, struct row_pass *pass, size_t first
         lanes_sum_any(SUM_ENTROPY, &a, classes, sum);
         wide_store_total(pass->entropy + first, sum[0]);
     }
-    if (!job->have_state) {
+    if (!job->have_state && !job->max_only) {
         if (classes <= LANES) lanes_sum_narrow(SUM_EXP_BUT_MAX, &a, classes, vectors, lanes, sum, ties);
         else if (vectors == GROUP) lanes_exp_sum_group(&a, classes, sum, ties);
         else if (lanes == VEC_WIDTH) lanes_exp_sum_vector(&a, classes, sum, ties);
@@ -333,12 +335,27 @@ MATH int rows_are_direct(const struct row_job *job)
     return 1;
 }
 
+/* Where they are wanted: the sums in the form in which parts of rows can be added. */
+static void deliver_sums(struct row_job *job, struct row_pass *pass)
+{
+    for (size_t i = 0; job->sums && i < job->rows; i++) {
+        if (job->classes <= BLOCK) {
+            pass->bins[i] = (struct bins){{0}};
+            bins_add_total(&pass->bins[i], pass->total[i]);
+        }
+        job->sums[i].max = job->max[i];
+        job->sums[i].ties = pass->ties[i];
+        memcpy(job->sums[i].parts, pass->bins[i].part, sizeof pass->bins[i].part);
+    }
+}
+
 static void softmax_job(struct row_job *job, enum write_term write, int with_target)
 {
     struct row_pass pass;
     memset(&pass, 0, offsetof(struct row_pass, gap));
     if (rows_are_direct(job)) {
         softmax_direct(job, &pass, write, with_target);
+        deliver_sums(job, &pass);
         return;
     }
     for (size_t i = 0, count; i < job->rows; i += count) {
@@ -352,6 +369,7 @@ static void softmax_job(struct row_job *job, enum write_term write, int with_tar
         count = left < group ? left : group;
         softmax_along(job, &pass, i, count, write, with_target);
     }
+    deliver_sums(job, &pass);
 }
 
 static void kernel_log_sum_exp(struct row_job *job) { softmax_job(job, WRITE_SOFTMAX, 0); }

@@ -31,4 +31,21 @@ static void kernel_finish(const struct state_job *job)
     }
 }
 
+/* The states of rows whose sums are complete, as finish_state makes them. */
+static void kernel_close(const struct state_job *job)
+{
+    for (size_t i = 0; i < job->count; i++) {
+        const xent_row_sum *sum = &job->sums[i];
+        struct bins bins;
+        memcpy(bins.part, sum->parts, sizeof bins.part);
+        total totals[VEC_WIDTH];
+        double rest[VEC_WIDTH];
+        for (size_t w = 0; w < VEC_WIDTH; w++) totals[w] = bins_total(&bins);
+        vec max = vec_set((real)sum->max);
+        wide others = wide_sub(wide_set(sum->ties), wide_set(1.0));
+        wide_store(rest, wide_add(wide_mul(wide_load_total(totals), row_inverse(max, exp_row_of(max))), others));
+        job->merged[i] = (xent_row_state){sum->max, rest[0]};
+    }
+}
+
 #endif

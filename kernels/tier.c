@@ -15,4 +15,5 @@ const struct xent_kernels XENT_TIER_TABLE = {
     .write = kernel_write,
     .merge = kernel_merge,
     .finish = kernel_finish,
+    .close = kernel_close,
 };

@@ -176,6 +176,17 @@ typedef struct xent_row_state {
     double rest; /* within 1.5 ulp of the logits' type, whose subnormals' spacing is the least ulp */
 } xent_row_state;
 
+/* The sum of exp(x - max) over a part of a row, for a maximum that all parts of the row agreed
+ * on before, in a form whose addition is exact: parts of a row that were cut at multiples of
+ * XENT_ROW_BLOCK classes give the very state of the whole row, in whatever order they are merged
+ * (up to 2^22 classes). Made of doubles, so that any transport can carry it. */
+#define XENT_ROW_BLOCK 256
+typedef struct xent_row_sum {
+    double max;      /* of the whole row */
+    double ties;     /* elements equal to it */
+    double parts[5]; /* of the library's own scale, which depends on the dtype */
+} xent_row_sum;
+
 /* Every options struct begins with its own size, is set up by its init function to
  * PyTorch's defaults, and may be passed as NULL to mean just these. size is
  * sizeof the struct in the caller's header: a caller compiled against an older
@@ -191,6 +202,8 @@ typedef struct xent_softmax_options {
                                            reduction is not done again */
     const xent_tensor *output_gradient; /* log-sum-exp only: the incoming gradient, a scalar or
                                            one value a row; NULL: 1 */
+    const double *max;                  /* log-sum-exp only: maxima of the whole rows, of which the
+                                           logits are a part (none greater), or NULL; one a row */
 } xent_softmax_options;
 
 XENT_API xent_status xent_softmax_options_init(xent_softmax_options *options, size_t size);
@@ -201,6 +214,8 @@ typedef struct xent_log_sum_exp_outputs {
     const xent_tensor *lse;      /* logits' shape without the class axis */
     const xent_tensor *gradient; /* logits' shape: g softmax(x) */
     xent_row_state *state;       /* one a row, in C order */
+    double *max;                 /* one a row, in C order; alone: nothing else is computed */
+    xent_row_sum *sum;           /* one a row, in C order */
 } xent_log_sum_exp_outputs;
 
 /* log sum_c exp(x_c) over the class axis.
@@ -349,6 +364,15 @@ XENT_API xent_status xent_row_state_merge(size_t rows, const xent_row_state *a, 
  * needed for the loss. Within 2 ulp of double. XENT_ERROR_NULL. */
 XENT_API xent_status xent_row_state_finish(size_t rows, const xent_row_state *states, const double *target_logits,
                                            double *lse, double *loss, const xent_execution *execution);
+
+/* Rows in parts, in two phases, with the bits of the whole row: each part's maxima by
+ * xent_log_sum_exp's output max; their maximum given back as options.max for the output sum; these
+ * merged; and finished to states. dtype: of the logits. merged may be a or b.
+ * XENT_ERROR_NULL, XENT_ERROR_DTYPE; XENT_ERROR_VALUE with the row if the maxima differ. */
+XENT_API xent_status xent_row_sum_merge(size_t rows, const xent_row_sum *a, const xent_row_sum *b,
+                                        xent_row_sum *merged, xent_error *error);
+XENT_API xent_status xent_row_sum_finish(size_t rows, xent_dtype dtype, const xent_row_sum *sums, xent_row_state *states,
+                                         const xent_execution *execution);
 
 /* ---- Sigmoid and log-sigmoid ---------------------------------------------- */
 

@@ -1,0 +1,65 @@
+/* Sums of the blocks of a long row, which come out the same in whatever order the blocks are
+ * added, and however a row was cut between blocks.
+ *
+ * A block's sum of exp_scaled is below 2^(EXP_BIAS + 9). It is cut, from the top, into multiples of
+ * 2^(EXP_BIAS - 30), 2^(EXP_BIAS - 69), ... of at most 39 bits, by adding and subtracting 1.5 2^52
+ * times such a unit. Each part is added to its own bin, and up to 2^14 blocks (four million
+ * classes) that is exact; longer rows lose nothing but the promise. What is left after four cuts
+ * is less than 2^-147 of the row's greatest term, and rounds as it will. (Demmel and Nguyen,
+ * "Parallel reproducible summation", 2015; here the scale is known beforehand.) */
+#ifndef XENT_KERNELS_BINS_H
+#define XENT_KERNELS_BINS_H
+
+#include "terms.h"
+
+#define BINS 5
+
+/* 1.5 2^(52 + EXP_BIAS - 30). */
+#define BINS_SHIFTER (0x1.8p+22 / EXP_UNBIAS)
+
+struct bins {
+    double part[BINS];
+};
+
+MATH void bins_add(struct bins *bins, double sum)
+{
+    double shifter = BINS_SHIFTER;
+    UNROLL for (int b = 0; b < BINS - 1; b++) {
+        double part = (sum + shifter) - shifter;
+        bins->part[b] += part;
+        sum -= part;
+        shifter *= 0x1p-39;
+    }
+    bins->part[BINS - 1] += sum;
+}
+
+#ifdef XENT_REAL_F64
+MATH void bins_add_total(struct bins *bins, total sum)
+{
+    bins_add(bins, sum.high);
+    bins_add(bins, sum.low);
+}
+
+/* From the smallest up, with what each addition loses. */
+MATH total bins_total(const struct bins *bins)
+{
+    double high = bins->part[BINS - 1], low = 0.0;
+    for (int b = BINS - 2; b >= 0; b--) {
+        double sum = bins->part[b] + high, there = sum - bins->part[b];
+        low += (bins->part[b] - (sum - there)) + (high - there);
+        high = sum;
+    }
+    double sum = high + low;
+    return (total){sum, low - (sum - high)};
+}
+#else
+MATH void bins_add_total(struct bins *bins, total sum) { bins_add(bins, sum); }
+MATH total bins_total(const struct bins *bins)
+{
+    double sum = bins->part[BINS - 1];
+    for (int b = BINS - 2; b >= 0; b--) sum += bins->part[b];
+    return sum;
+}
+#endif
+
+#endif
