@@ -152,7 +152,7 @@ static void softmax_37(xent_tier tier, float output[37])
     }
     const int64_t shape[] = {37};
     const xent_execution execution = check_execution(tier);
-    const xent_softmax_options options = {sizeof options, &execution, XENT_AXIS_DEFAULT, NULL, NULL};
+    const xent_softmax_options options = {.size = sizeof options, .execution = &execution, .axis = XENT_AXIS_DEFAULT};
     const xent_tensor in = {logits, XENT_F32, 1, shape, NULL}, out = {output, XENT_F32, 1, shape, NULL};
     if (xent_softmax(&in, &options, &out, NULL) != XENT_OK) {
         memset(output, 0, 37 * sizeof *output);
