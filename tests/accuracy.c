@@ -1,22 +1,26 @@
-/* How many ulp the elementary functions are off, against libm in double.
+/* How many ulp the elementary functions are off, against libm in the next wider type.
  *
- *     accuracy [stride]
+ *     accuracy [stride [function]]
  *
  * goes through every stride-th of the 2^32 floats (1 for all; by default about ten seconds'
- * worth), and through all near the points where something changes. Prints the worst error
- * of each function, the input that shows it, and a hash of all its results, which
- * is the same on all tiers with a fused multiply-add (NaN counts as NaN). Fails if an error
- * exceeds its bound (accuracy.h), 77 if this CPU lacks the instruction set.
+ * worth), and through all near the points where something changes. Compiled with
+ * XENT_REAL_F64, it takes 2^30 / stride doubles from each of several ranges. Prints the worst
+ * error of each function, the input that shows it, and a hash of all its results, which is the
+ * same on all tiers with a fused multiply-add (NaN counts as NaN). Fails if an error exceeds
+ * its bound (accuracy.h), 77 if this CPU lacks the instruction set.
  *
- * Double, off by an ulp of its own or two, settles a float's ulp to 2^-28.
+ * Double, off by an ulp of its own or two, settles a float's ulp to 2^-28; long double of
+ * 64 bits a double's to 2^-10, and where long double is no wider than double there is nothing
+ * to compare with: 77.
  */
 #include "accuracy.h"
 
-#include <math.h>
+#include <float.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <tgmath.h>
 
 #if defined(XENT_VECTOR_AVX2) || (defined(XENT_VECTOR_NEON) && defined(__x86_64__))
 #define CPU_HAS_IT (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
@@ -28,108 +32,193 @@
 #define CPU_HAS_IT 1
 #endif
 
-static float float_of(uint32_t bits)
+/* judge: what the truth is computed in. */
+#ifdef XENT_REAL_F64
+typedef long double judge;
+typedef uint64_t bit_pattern;
+#define BITS_OF_NAN UINT64_C(0x7ff8000000000000)
+#define GOLDEN UINT64_C(11400714819323198485)
+#define REAL_DIGITS DBL_MANT_DIG
+#define REAL_MIN_EXP DBL_MIN_EXP
+#define DEFAULT_STRIDE 997
+#define RADIUS 0x400
+#define HALF_RANGE 0x1p+1023
+#define CAN_JUDGE (LDBL_MANT_DIG >= 64)
+#else
+typedef double judge;
+typedef uint32_t bit_pattern;
+#define BITS_OF_NAN UINT32_C(0x7fc00000)
+#define GOLDEN UINT32_C(2654435769)
+#define REAL_DIGITS FLT_MANT_DIG
+#define REAL_MIN_EXP FLT_MIN_EXP
+#define DEFAULT_STRIDE 61
+#define RADIUS 0x2000
+#define HALF_RANGE 0x1p+127f
+#define CAN_JUDGE 1
+#endif
+
+static real real_of(bit_pattern bits)
 {
-    float x;
+    real x;
     memcpy(&x, &bits, sizeof x);
     return x;
 }
 
-static uint32_t bits_of(float x)
+static bit_pattern bits_of(real x)
 {
-    uint32_t bits;
+    bit_pattern bits;
     memcpy(&bits, &x, sizeof bits);
     return bits;
 }
 
+/* 32 bits that look like chance, and 24 of them as a fraction. */
+static uint32_t random_of(real x) { return (uint32_t)(bits_of(x) * GOLDEN >> (8 * sizeof x - 32)); }
+static real fraction_of(uint32_t random) { return (real)((double)(random & 0xffffff) * 0x1p-24); }
+
 /* -- The truth, the inputs that a function is meant for, and its second argument. -- */
 
-static float no_second(float x)
+static real no_second(real x)
 {
     (void)x;
-    return 0.0f;
+    return 0;
+}
+static int takes_all(real x, real unused)
+{
+    (void)x;
+    (void)unused;
+    return 1;
 }
 
-static double exp_nonpositive_truth(float x, float unused)
+static judge exp_nonpositive_truth(real x, real unused)
 {
     (void)unused;
-    return exp(x);
+    return exp((judge)x);
 }
-static int exp_nonpositive_takes(float x, float unused)
+static int exp_nonpositive_takes(real x, real unused)
 {
     (void)unused;
     return !(x > 0);
 }
 #define exp_nonpositive_second no_second
 
-/* exp(x) 2^(24 - k/8), k = round(8 max / ln 2), for |max| < 256; exp(x - max) 2^24 above; none
- * of it below max - 103.8, where what little there is need not be kept. */
-static double exp_scaled_truth(float x, float max)
+/* In eighths of ln 2, and rounded to k where the maximum is not subtracted. */
+static double eighths_of(real max) { return fabs(max) < accuracy_exp_shift_from ? (double)max / (log(2.0) / 8) : 0; }
+/* exp(x) 2^(-k/8); no factor of it is rounded more than once, nor is k times ln 2. */
+static judge exp_times_eighths(judge x, double k)
 {
-    double eighth = log(2.0) / 8, k = fabsf(max) < 256 ? nearbyint(max / eighth) : 0;
-    double shift = fabsf(max) < 256 ? 0 : (double)max;
-    return (double)x - max < -103.8 ? 0 : ldexp(exp((double)x - shift - k * eighth), 24);
-}
-static int exp_scaled_takes(float x, float max)
-{
-    return !(x > max) && !(fabs((double)x - max + 103.8) < 1e-2);
-}
-static float exp_scaled_second(float x)
-{
-    static const float maxima[8] = {0.0f, 1.7f, -13.3f, 88.5f, -200.7f, 255.5f, 1000.3f, -123456.7f};
-    return maxima[bits_of(x) * UINT32_C(2654435769) >> 29];
+    double whole = floor(k / 8);
+    return ldexp(exp(x) * exp2((judge)(8 * whole - k) / 8), -(int)whole);
 }
 
-static double log_positive_truth(float x, float unused)
+/* exp(x) 2^(EXP_BIAS - k/8), or exp(x - max) 2^EXP_BIAS; nothing EXP_REACH below max. */
+static judge exp_scaled_truth(real x, real max)
+{
+    judge shift = fabs(max) < accuracy_exp_shift_from ? 0 : (judge)max;
+    if ((judge)x - max < -accuracy_exp_reach) return 0;
+    return ldexp(exp_times_eighths(x - shift, nearbyint(eighths_of(max))), accuracy_exp_bias);
+}
+static int exp_scaled_takes(real x, real max)
+{
+    return !(x > max) && !(fabs((judge)x - max + accuracy_exp_reach) < 1e-2);
+}
+static real exp_scaled_second(real x)
+{
+#ifdef XENT_REAL_F64
+    static const real maxima[8] = {0, 1.7, -13.3, 709.3, -1200.7, 1599.5, 1700.3, -123456.7};
+#else
+    static const real maxima[8] = {0.0f, 1.7f, -13.3f, 88.5f, -200.7f, 255.5f, 1000.3f, -123456.7f};
+#endif
+    return maxima[random_of(x) >> 29];
+}
+
+/* 1 / (exp(max) 2^(EXP_BIAS - k/8)), of max as above or 0. */
+static judge row_inverse_truth(real max, real unused)
 {
     (void)unused;
-    return log(x);
+    judge rest = fabs(max) < accuracy_exp_shift_from ? (judge)max : 0;
+    return ldexp(exp_times_eighths(-rest, -nearbyint(eighths_of(max))), -accuracy_exp_bias);
 }
-static int log_positive_takes(float x, float unused)
+/* Not if it is uncertain which k is nearest. */
+static int row_inverse_takes(real max, real unused)
 {
-    (void)x;
     (void)unused;
-    return 1;
+    double eighths = eighths_of(max);
+    return !isnan(max) && fabs(eighths - nearbyint(eighths)) < 0.499;
 }
+#define row_inverse_second no_second
+
+static judge log_positive_truth(real x, real unused)
+{
+    (void)unused;
+    return log((judge)x);
+}
+#define log_positive_takes takes_all
 #define log_positive_second no_second
 
-static double log1p_sum_truth(float high, float low)
+static judge log1p_sum_truth(real high, real low)
 {
-    return log1p((double)high + low) + 0.0; /* -0 becomes 0 */
+    return log1p((judge)high + low) + 0; /* -0 becomes 0 */
 }
-#define log1p_sum_takes log_positive_takes
-/* A pseudorandom part of half the distance to the next float; every fourth the whole. */
-static float log1p_sum_second(float high)
+#define log1p_sum_takes takes_all
+/* A pseudorandom part of half the distance to the next number; every fourth the whole. */
+static real log1p_sum_second(real high)
 {
-    if (!(fabsf(high) < 0x1p+127f) || high < -0.5f) return 0.0f;
-    uint32_t size = bits_of(fabsf(high)), random = bits_of(high) * UINT32_C(2654435769);
-    float half_ulp = 0.5f * (float_of(size + 1) - float_of(size));
-    float part = random >> 30 ? (float)(random & 0xffffff) * 0x1p-24f : 1.0f;
+    if (!(fabs(high) < HALF_RANGE) || high < -0.5f) return 0;
+    real size = fabs(high), half_ulp = (real_of(bits_of(size) + 1) - size) / 2;
+    uint32_t random = random_of(high);
+    real part = random >> 30 ? fraction_of(random) : 1;
     return random >> 29 & 1 ? half_ulp * part : -half_ulp * part;
 }
 
 #define log1p_of_truth log1p_sum_truth
-#define log1p_of_takes log_positive_takes
+#define log1p_of_takes takes_all
 #define log1p_of_second no_second
 
-static double tanh_of_truth(float x, float unused)
+static judge tanh_of_truth(real x, real unused)
 {
     (void)unused;
-    return tanh(x);
+    return tanh((judge)x);
 }
-#define tanh_of_takes log_positive_takes
+#define tanh_of_takes takes_all
 #define tanh_of_second no_second
+
+static judge power_of_truth(real base, real exponent)
+{
+    return isnan(base) || isnan(exponent) ? (judge)NAN : pow((judge)base, (judge)exponent);
+}
+static int power_of_takes(real base, real unused)
+{
+    (void)unused;
+    return !(base < 0 || base > 1);
+}
+/* Half of the exponents are what one meets, half make results over the whole range: there the
+ * logarithm is interpolated between powers of 2, for what libm makes of it may differ. */
+static real power_of_second(real base)
+{
+    static const real usual[8] = {0, 0.25f, 0.5f, 1, 1.7f, 2, 3, 5};
+    uint32_t random = random_of(base);
+    if (random >> 31 || !(base > 0 && base < 1)) return usual[random >> 28 & 7];
+    int power;
+    real fraction = frexp(base, &power); /* in [1/2, 1) */
+    real binary_digits = (real)(REAL_DIGITS - REAL_MIN_EXP) + 2;
+    return fraction_of(random) * binary_digits / (2 - 2 * fraction - (real)power);
+}
 
 static const struct function {
     const char *name;
     elementary *measured;
-    double (*truth)(float, float);
-    int (*takes)(float, float);
-    float (*second)(float);
+    judge (*truth)(real, real);
+    int (*takes)(real, real);
+    real (*second)(real);
     double bound[2]; /* [fused] */
 } functions[] = {
-#define X(name, bound, unfused) \
+#ifdef XENT_REAL_F64
+#define X(name, f32_bound, f32_unfused, bound, unfused) \
     {#name, accuracy_##name, name##_truth, name##_takes, name##_second, {unfused, bound}},
+#else
+#define X(name, bound, unfused, f64_bound, f64_unfused) \
+    {#name, accuracy_##name, name##_truth, name##_takes, name##_second, {unfused, bound}},
+#endif
     ELEMENTARY_FUNCTIONS(X)
 #undef X
 };
@@ -138,33 +227,34 @@ static const struct function {
 
 struct findings {
     double worst;
-    float first, second, result; /* where */
+    real first, second, result; /* where */
     uint64_t hash;
 };
 
-/* In ulp of a float near the truth; infinite where no rounding explains the difference. */
-static double ulp_off(float result, double truth)
+/* In ulp of a real near the truth; infinite where no rounding explains the difference. */
+static double ulp_off(real result, judge truth)
 {
-    if (isnan(truth)) return isnan(result) ? 0 : INFINITY;
-    if (isnan(result) || isinf(result) || isinf(truth)) return (double)result == truth ? 0 : INFINITY;
-    if (truth == 0) return result == 0 && !signbit(result) == !signbit(truth) ? 0 : INFINITY;
+    if (isnan(truth)) return isnan(result) ? 0 : (double)INFINITY;
+    if (isnan(result) || isinf(result) || isinf(truth)) return (judge)result == truth ? 0 : (double)INFINITY;
+    if (truth == 0) return result == 0 && !signbit(result) == !signbit(truth) ? 0 : (double)INFINITY;
     int exponent; /* |truth| in [1/2, 1) 2^exponent */
-    frexp(truth, &exponent);
-    return fabs(ldexp(result - truth, exponent > -125 ? 24 - exponent : 149));
+    (void)frexp(truth, &exponent);
+    if (exponent < REAL_MIN_EXP) exponent = REAL_MIN_EXP;
+    return (double)fabs(ldexp(result - truth, REAL_DIGITS - exponent));
 }
 
 enum { BATCH = 256 };
 struct batch {
     size_t n;
-    float first[BATCH], second[BATCH], result[BATCH];
+    real first[BATCH], second[BATCH], result[BATCH];
 };
 
 static void measure(const struct function *f, struct batch *batch, struct findings *found)
 {
-    for (size_t i = batch->n; i < BATCH; i++) batch->first[i] = batch->second[i] = 0.0f;
+    for (size_t i = batch->n; i < BATCH; i++) batch->first[i] = batch->second[i] = 0;
     f->measured(batch->first, batch->second, batch->result, BATCH);
     for (size_t i = 0; i < batch->n; i++) {
-        float first = batch->first[i], second = batch->second[i], result = batch->result[i];
+        real first = batch->first[i], second = batch->second[i], result = batch->result[i];
         double off = ulp_off(result, f->truth(first, second));
         if (off > found->worst) {
             found->worst = off;
@@ -172,20 +262,20 @@ static void measure(const struct function *f, struct batch *batch, struct findin
             found->second = second;
             found->result = result;
         }
-        uint32_t bits = isnan(result) ? UINT32_C(0x7fc00000) : bits_of(result);
+        bit_pattern bits = isnan(result) ? BITS_OF_NAN : bits_of(result);
         found->hash = (found->hash ^ bits) * UINT64_C(0x100000001b3);
         found->hash ^= found->hash >> 29;
     }
     batch->n = 0;
 }
 
-/* Every stride-th float from first to last, by bits. */
-static void measure_range(const struct function *f, uint32_t first, uint32_t last, uint32_t stride,
+/* Every stride-th number from first to last, by bits. */
+static void measure_range(const struct function *f, bit_pattern first, bit_pattern last, bit_pattern stride,
                           struct findings *found)
 {
     struct batch batch = {.n = 0};
-    for (uint64_t bits = first; bits <= last; bits += stride) {
-        float x = float_of((uint32_t)bits), second = f->second(x);
+    for (uint64_t left = (last - first) / stride + UINT64_C(1); left > 0; left--, first += stride) {
+        real x = real_of(first), second = f->second(x);
         if (!f->takes(x, second)) continue;
         batch.first[batch.n] = x;
         batch.second[batch.n++] = second;
@@ -194,36 +284,63 @@ static void measure_range(const struct function *f, uint32_t first, uint32_t las
     if (batch.n) measure(f, &batch, found);
 }
 
+static void measure_all(const struct function *f, uint32_t stride, struct findings *found)
+{
+#ifdef XENT_REAL_F64
+    const struct { double first, last; } ranges[] = {
+        {0x1p-60, 0x1p+11}, {-0x1p-60, -0x1p+11}, {0.125, 2.0}, {-0.125, -800.0},
+    };
+    uint64_t points = (UINT64_C(1) << 30) / stride + 1;
+    measure_range(f, 0, UINT64_MAX, UINT64_MAX / points | 1, found);
+    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
+        uint64_t first = bits_of(ranges[i].first), last = bits_of(ranges[i].last);
+        measure_range(f, first, last, (last - first) / points | 1, found);
+    }
+#else
+    measure_range(f, 0, UINT32_MAX, stride, found);
+#endif
+}
+
 /* Where a function changes its ways, or is worst. */
-static const float hard_points[] = {
-    0x1p-149f, 0x1p-126f, 0x1p-24f, 0.25f, 0x1.1718p-2f, 0x1.1d7deap-2f, 0x1.1faap-2f, 0.375f, 0.5f, 0.5625f, 0x1.28e86ep-1f,
+static const real hard_points[] = {
+#ifdef XENT_REAL_F64
+    0x1p-1074, 0x1p-1022, 0x1p-53, 0.25, 0.375, 0.5, 0.5625, 0.6875, 1.0, 1.375, 2.0, 0x1p+53, 0x1.6p+1023,
+    0x1.fffffffffffffp+1023, -0x1p-1074, -0x1p-1022, -0x1p-53, -0.3125, -0.5, -0.5625, -1.0, -19.06,
+    -708.39, -745.13, -0x1.fffffffffffffp+1023, -0x1.493f1439293e7p+4, -0x1.4ab997c6c6f54p+7,
+    -0x1.6244adae4df93p+9, 0x1.4865b8d0c05b1p+0, 0x1.481b59f31f8cdp+0, 0x1.1dcd0a2427261p-2,
+    -0x1.42829fbc43252p-2, 0x1.1bb8a2d1d2b0ep-2, 0x1.22019670cb879p-2, -0x1.4129e4f857193p-2,
+    0x1.584a3dc4b3c47p-1, 0x1.2b79315cad26p-1, 0x1.f4fe2239d1a49p-1, 0x1.f5aae45dc733fp-1,
+#else
+    0x1p-149f, 0x1p-126f, 0x1.bc3068p-99f, 0x1p-24f, 0.25f, 0x1.1718p-2f, 0x1.1d7deap-2f, 0x1.1faap-2f, 0.375f, 0.5f, 0.5625f, 0x1.28e86ep-1f,
     0x1.3f20f2p-1f, 0.6875f, 0x1.5d1178p-1f, 1.0f, 0x1.45d5acp+0f, 1.375f, 2.0f, 0x1p+24f, 0x1.6p+127f, 0x1.fffffep+127f,
     -0x1p-149f, -0x1p-126f, -0x1p-24f, -0.3125f, -0x1.487b72p-2f,
     -0.5f, -0.5625f, -1.0f, -9.01f, -0x1.a62e8cp+4f,
     -0x1.5d8e16p+6f, -87.33f, -103.8f, -0x1.fffffep+127f,
+#endif
 };
 
 int main(int argc, char **argv)
 {
     const int skipped_for_meson = 77;
-    const uint32_t radius = 1 << 13;
-    if (!CPU_HAS_IT) {
-        puts("skipped: this CPU lacks the instruction set");
+    const bit_pattern radius = RADIUS, sign = (bit_pattern)1 << (8 * sizeof(real) - 1);
+    if (!CPU_HAS_IT || !CAN_JUDGE) {
+        puts(CAN_JUDGE ? "skipped: this CPU lacks the instruction set" : "skipped: long double is no wider than double");
         return skipped_for_meson;
     }
-    unsigned long stride = argc > 1 ? strtoul(argv[1], NULL, 10) : 41;
+    unsigned long stride = argc > 1 ? strtoul(argv[1], NULL, 10) : DEFAULT_STRIDE;
     if (stride == 0 || stride > UINT32_MAX / 2) {
-        fprintf(stderr, "usage: %s [stride]\n", argv[0]);
+        fprintf(stderr, "usage: %s [stride [function]]\n", argv[0]);
         return 2;
     }
     int failed = 0;
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
         const struct function *f = &functions[i];
         struct findings found = {.hash = UINT64_C(0xcbf29ce484222325)};
-        measure_range(f, 0, UINT32_MAX, (uint32_t)stride, &found);
+        if (argc > 2 && strcmp(argv[2], f->name) != 0) continue;
+        measure_all(f, (uint32_t)stride, &found);
         for (size_t point = 0; point < sizeof hard_points / sizeof *hard_points; point++) {
-            uint32_t bits = bits_of(hard_points[point]);
-            uint32_t below = bits & 0x7fffffff, least = bits - (below < radius ? below : radius);
+            bit_pattern bits = bits_of(hard_points[point]);
+            bit_pattern below = bits & (sign - 1), least = bits - (below < radius ? below : radius);
             measure_range(f, least, bits + radius, 1, &found);
         }
         double bound = f->bound[accuracy_fused];
@@ -231,7 +348,7 @@ int main(int argc, char **argv)
         printf("%-16s %.4f ulp at (%a, %a): %a   hash %016llx%s\n", f->name, found.worst,
                (double)found.first, (double)found.second, (double)found.result,
                (unsigned long long)found.hash, exceeds ? "   EXCEEDS ITS BOUND" : "");
-        if (exceeds) printf("%-16s bound %.2f\n", "", bound);
+        if (exceeds) printf("%-16s bound %.3f\n", "", bound);
         failed |= exceeds;
     }
     return failed;

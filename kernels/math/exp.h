@@ -20,11 +20,11 @@
 
 #include "polynomial.h"
 
-/* exp_table: {2^(i/8) 2^EXP_BIAS less i << EXP_SHIFT in its bits, (2^(i/8) - its real) / its
- * real}. exp_step: ln 2 / 8, in two parts, in three, and as a wide number. */
+/* exp_step: ln 2 / 8, in two parts, in three, and as a wide number. exp_table: {2^(i/8) 2^EXP_BIAS
+ * less i << EXP_PLACES in its bits, (2^(i/8) - its real) / its real}. */
 #ifdef XENT_REAL_F64
 #define EXP_MAGIC 0x1.8p+52
-#define EXP_SHIFT 49
+#define EXP_PLACES 49
 #define EXP_EIGHTHS 0x1.71547652b82fep+3 /* 8 / ln 2 */
 #define EXP_STEP_WIDE ((wide){vec_set(exp_step2[0]), vec_set(exp_step2[1])})
 static const real exp_step2[] = {0x1.62e42fefa39efp-4, 0x1.abc9e3b39803fp-59};
@@ -52,7 +52,7 @@ static const real exp_table[8][2] = {
 #define EXP_SHIFT_FROM 1600.0
 #else
 #define EXP_MAGIC 0x1.8p+23f
-#define EXP_SHIFT 20
+#define EXP_PLACES 20
 #define EXP_EIGHTHS 0x1.715476p+3f
 #define EXP_STEP_WIDE wide_set(0x1.62e42fefa39efp-4)
 static const real exp_step2[] = {0x1.62e430p-4f, -0x1.05c610p-32f};
@@ -73,7 +73,7 @@ static const real exp_table[8][2] = {
 #endif
 
 /* What all elements of a row (one row a lane) share. exp(x - max) is not formed from the
- * rounded difference, which would cost up to 61 ulp (435): with k = round(8 max / ln 2), in
+ * rounded difference, which would cost up to 61 ulp: with k = round(8 max / ln 2), in
  * eighths, folded into the magic number, exp_scaled is exp(x) 2^(-k/8) 2^EXP_BIAS straight
  * from x, and row_inverse is what makes exp(x - max) of it. */
 struct exp_row {
@@ -110,7 +110,7 @@ MATH vec exp_reduced(vec x, vec magic)
     vec p = POLYNOMIAL(r, exp_coefficients);
     p = vec_fma(p, r, vec_set(1));
     p = vec_fma(p, r, low);
-    vec power = vec_from_bits(veci_add(vec_bits(high), veci_shift_left(vec_bits(t), EXP_SHIFT)));
+    vec power = vec_from_bits(veci_add(vec_bits(high), veci_shift_left(vec_bits(t), EXP_PLACES)));
     return vec_fma(power, p, power);
 }
 
@@ -118,7 +118,9 @@ MATH vec exp_reduced(vec x, vec magic)
  * which gives NaN; 0 where x < max - EXP_REACH. x = max = +-inf gives NaN.
  *
  * Worst error 0.592 ulp, at x = -0x1.a62e8cp+4, max = 0; sse2 0.818, at x = -0x1.2f4d5p+8,
- * max = -200.7 (all 2^32 x for eight maxima: tests/accuracy). */
+ * max = -200.7 (all 2^32 x for eight maxima: tests/accuracy).
+ * For doubles 0.606, at x = -0x1.493f1439293e7p+4, max = 1.7; sse2 0.651, at
+ * x = -0x1.4ab997c6c6f54p+7, max = 1.7 (10^8 x). */
 MATH vec exp_scaled(vec x, struct exp_row row)
 {
     vec y = vec_sub(x, row.shift);
@@ -128,7 +130,8 @@ MATH vec exp_scaled(vec x, struct exp_row row)
 /* exp(x) for x <= 0 (also NaN, and -inf: 0). Subnormal results are kept.
  *
  * Worst error 0.592 ulp as above where the result is normal, 0.785, at x = -0x1.5d8e16p+6,
- * where it is subnormal and rounds again (all 2^32 inputs: tests/accuracy). */
+ * where it is subnormal and rounds again (all 2^32 inputs: tests/accuracy). For doubles 0.606
+ * and 0.799, at x = -0x1.6244adae4df93p+9 (10^8 inputs). */
 MATH vec exp_nonpositive(vec x)
 {
     vec e = exp_reduced(x, vec_set(EXP_MAGIC));
@@ -149,7 +152,7 @@ MATH wide row_inverse_tail(wide r)
 
 /* 2^-EXP_BIAS 2^(k/8) exp(-max'), max' being max less the row's shift: the factor that makes
  * exp(x - max) of exp_scaled. In wide numbers, by the Taylor polynomial of the reduced
- * argument; it is off by less than 2^-36, and 2^-66. max = +-inf: as for 0. */
+ * argument; it is off by less than 2^-36 (2^-66). max = +-inf: as for 0. */
 MATH wide row_inverse(vec max, struct exp_row row)
 {
     vec rest = vec_select(vec_equal(row.shift, vec_set(0)), max, vec_set(0));

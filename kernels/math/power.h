@@ -114,9 +114,15 @@ MATH vec power_of_log(struct log_sum log, vec exponent)
     return vec_mul(e, vec_set(EXP_UNBIAS));
 }
 
-/* base^exponent, for 0 <= base, 0 <= exponent < inf and results up to 2^64. 0^0 = 1, and 0^exponent
- * = 0 otherwise; NaN where either is NaN. Subnormal results are kept, as in exp_nonpositive.
- */
+/* base^exponent, for 0 <= base, 0 <= exponent < inf and results up to 2^64. 0^0 = 1, and
+ * 0^exponent = 0 otherwise; NaN where either is NaN. Subnormal results are kept, as in
+ * exp_nonpositive.
+ *
+ * Worst error 1.413 ulp, at (0x1.bc3068p-99, 0x1.dfa65ep-1), sse2 as well (all 2^30 bases, with
+ * one exponent each: tests/accuracy). For doubles 2.351, at (0x1.f4fe2239d1a49p-1,
+ * 0x1.86bd39116a13cp+14); sse2 2.469, at (0x1.f5aae45dc733fp-1, 0x1.7a4424b6102d3p+14) (10^8
+ * inputs); with exponents up to 5, 1.13.
+ * 53 operations besides exp_reduced's; for doubles 7 more, 6 of them fma. */
 MATH vec power_of(vec base, vec exponent)
 {
     vec power = power_of_log(power_log(base), exponent);
