@@ -101,8 +101,15 @@ need_arm64() {
         has_arm64_library benchmark
 }
 
+# The sanitizers' run time comes apart from the compiler.
+has_clang_sanitizers() {
+    printf 'int main(void) { return 0; }\n' |
+        clang -x c -fsanitize=address,undefined -o /dev/null - > /dev/null 2>&1
+}
+
 need_clang() {
     need clang "clang" has_command clang
+    need libclang-rt-14-dev "clang's sanitizers" has_clang_sanitizers
 }
 
 # find_missing WHAT...: sets missing_packages and missing_names.

@@ -10,6 +10,16 @@
 
 #include "vector_run.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+/* clang 14 knows no such feature in __builtin_cpu_supports. */
+__attribute__((unused)) static int has_f16c(void)
+{
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+}
+#endif
+
 #if defined(XENT_VECTOR_SCALAR)
 #define ISA "scalar"
 #define CPU_HAS_IT 1
@@ -18,7 +28,7 @@
 #define CPU_HAS_IT 1
 #elif defined(XENT_VECTOR_AVX2)
 #define ISA "avx2"
-#define CPU_HAS_IT (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c"))
+#define CPU_HAS_IT (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c())
 #elif defined(XENT_VECTOR_AVX512)
 #define ISA "avx512"
 #define CPU_HAS_IT                                                                \
@@ -29,7 +39,7 @@
 #define CPU_HAS_IT 1
 #elif defined(XENT_VECTOR_NEON) && defined(__x86_64__)
 #define ISA "neon-simde"
-#define CPU_HAS_IT (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c"))
+#define CPU_HAS_IT (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c())
 #elif defined(XENT_VECTOR_NEON)
 #define ISA "neon-simde"
 #define CPU_HAS_IT 1
