@@ -50,7 +50,7 @@ MATH void lanes_max(struct lane_view x, size_t classes, const int vectors, const
 }
 
 struct lane_args {
-    struct lane_view x, x2;
+    struct lane_view x, x2; /* x2.data NULL: there is none */
     const struct row_view *w; /* class weights, the same for all rows; data NULL: none */
     struct lane_view store; /* where SUM_EXP... leave exp_scaled(x); strides 0 if nobody wants it */
     const struct row_lanes *row; /* one a vector of the group */
@@ -67,7 +67,7 @@ MATH vec lane_step(enum sum_term term, const struct lane_args *a, size_t class_i
                    veci *ties)
 {
     ptrdiff_t j = (ptrdiff_t)class_index;
-    vec x2 = sum_reads_second(term) ? lanes_load(a->x2, v * a->x2.vector_step + j * a->x2.stride, lanes) : vec_set(0);
+    vec x2 = sum_reads_second(term) && a->x2.data ? lanes_load(a->x2, v * a->x2.vector_step + j * a->x2.stride, lanes) : vec_set(0);
     vec x = lanes_load(a->x, v * a->x.vector_step + j * a->x.stride, lanes);
     vec w = sum_reads_weight(term) ? lane_weight(a->w, j) : vec_set(0);
     vec stored, value = sum_value(term, x, x2, w, &a->row[v], a->target, &stored, ties);
@@ -207,7 +207,7 @@ MATH void lanes_write(const enum write_term term, const struct lane_args *a, str
     for (size_t j = 0; j < classes; j++)
         UNROLL for (int v = 0; v < vectors; v++) {
             vec in = lanes_load(x, v * x.vector_step + (ptrdiff_t)j * x.stride, lanes);
-            vec in2 = write_reads_second(term) ? lanes_load(x2, v * x2.vector_step + (ptrdiff_t)j * x2.stride, lanes) : in;
+            vec in2 = write_reads_second(term) && x2.data ? lanes_load(x2, v * x2.vector_step + (ptrdiff_t)j * x2.stride, lanes) : in;
             vec w = write_reads_weight(term) ? lane_weight(a->w, (ptrdiff_t)j) : in;
             vec value = write_value(term, in, in2, w, &a->row[v], a->target);
             lanes_store(out, v * out.vector_step + (ptrdiff_t)j * out.stride, value, lanes);
