@@ -29,13 +29,13 @@ MATH vec sigmoid_numerator(vec x, vec z) { return vec_select(vec_less(x, vec_set
 
 /* loss = -w (y max(log p, -100) + (1 - y) max(log1p(-p), -100)), and the gradient that
  * PyTorch gives: not the derivative of the clamped loss, but w (p - y) / max((1 - p) p, 1e-12). */
-MATH struct element_values bce_values(vec p, vec y, vec weight, vec scale, int want_logs, int want_out)
+MATH struct element_values bce_values(vec p, vec y, vec negatives, vec weight, vec scale, int want_logs, int want_out)
 {
     struct element_values r = {p, p, p};
     vec one = vec_set(1), weighted = vec_mul(weight, scale);
     if (want_logs) {
         vec log_p = log_positive(p), log_q = log1p_of(vec_negate(p)), least = vec_set(-100);
-        vec negative_part = vec_mul(vec_sub(y, one), vec_max(log_q, least));
+        vec negative_part = vec_mul(vec_negate(negatives), vec_max(log_q, least));
         r.loss = vec_mul(weight, vec_fma(vec_negate(y), vec_max(log_p, least), negative_part));
         r.out2 = vec_mul(weighted, vec_sub(log_q, log_p));
     }
@@ -47,13 +47,13 @@ MATH struct element_values bce_values(vec p, vec y, vec weight, vec scale, int w
 }
 
 /* loss = w ((1 - y) sp(x) + P y sp(-x)) and its gradients, where nothing cancels if y is 0 or 1. */
-MATH struct element_values bce_with_logits_values(vec x, vec y, vec weight, vec pos_weight, vec scale, int want_logs,
+MATH struct element_values bce_with_logits_values(vec x, vec y, vec negatives, vec weight, vec pos_weight, vec scale, int want_logs,
                                                   int want_out)
 {
     struct element_values r = {x, x, x};
     vec zero = vec_set(0), one = vec_set(1), weighted = vec_mul(weight, scale);
     vec z = exp_nonpositive(vec_negate(vec_abs(x)));
-    vec negatives = vec_sub(one, y), positives = vec_mul(pos_weight, y);
+    vec positives = vec_mul(pos_weight, y);
     if (want_logs) {
         vec log_z = log1p_of(z);
         vec plus = vec_add(log_z, vec_max(x, zero)), minus = vec_add(log_z, vec_max(vec_negate(x), zero));
@@ -75,11 +75,11 @@ MATH struct element_values bce_with_logits_values(vec x, vec y, vec weight, vec 
  * y s(-x) + (1 - y) s(x), so that it does not cancel.
  *
  *   gradient = f m^gamma ((1 - y) s(x) - y s(-x)) - f gamma m^(gamma - 1) ce s(x) s(-x) (2 y - 1), m = 1 - p_t */
-MATH struct element_values focal_values(vec x, vec y, vec weight, vec scale, const struct element_job *job)
+MATH struct element_values focal_values(vec x, vec y, vec negatives, vec weight, vec scale, const struct element_job *job)
 {
     struct element_values r = {x, x, x};
     vec zero = vec_set(0), one = vec_set(1), gamma = vec_set((real)job->focal_gamma), alpha = vec_set((real)job->focal_alpha);
-    vec z = exp_nonpositive(vec_negate(vec_abs(x))), log_z = log1p_of(z), negatives = vec_sub(one, y);
+    vec z = exp_nonpositive(vec_negate(vec_abs(x))), log_z = log1p_of(z);
     vec large = vec_div(one, vec_add(one, z)), small = vec_mul(z, large);
     mask below = vec_less(x, zero);
     vec plus = vec_select(below, small, large), minus = vec_select(below, large, small);
@@ -88,7 +88,7 @@ MATH struct element_values focal_values(vec x, vec y, vec weight, vec scale, con
     if (job->focal_alpha >= 0.0) weight = vec_mul(weight, vec_fma(alpha, y, vec_mul(vec_sub(one, alpha), negatives)));
     /* As the miss goes to 0, so does power / miss times what follows. */
     vec ratio = vec_select(vec_equal(miss, zero), zero, vec_div(power, miss));
-    vec slope = vec_mul(vec_mul(gamma, vec_mul(ratio, cross)), vec_mul(vec_mul(plus, minus), vec_sub(y, negatives)));
+    vec slope = vec_mul(vec_mul(gamma, ratio), vec_mul(vec_mul(vec_mul(plus, minus), vec_sub(y, negatives)), cross));
     vec residual = vec_sub(vec_mul(negatives, plus), vec_mul(y, minus));
     r.loss = vec_mul(weight, vec_mul(power, cross));
     r.out = vec_mul(vec_mul(weight, scale), vec_sub(vec_mul(power, residual), slope));
@@ -128,16 +128,21 @@ MATH vec element_vector(const enum element_kind kind, const struct element_job *
         vec z = exp_nonpositive(vec_negate(vec_abs(x)));
         r.out = vec_mul(x2, vec_div(sigmoid_numerator(vec_negate(x), z), vec_add(one, z)));
     } else {
-        if (job->keep != 1.0) x2 = vec_fma(x2, vec_set((real)job->keep), vec_set((real)job->spread));
+        /* 1 - (keep y + spread) is keep (1 - y) + spread, whose terms don't cancel. */
+        vec negatives = vec_sub(one, x2), keep = vec_set((real)job->keep);
+        if (job->keep != 1.0) {
+            x2 = vec_fma(x2, keep, vec_set((real)job->spread));
+            negatives = vec_fma(negatives, keep, vec_set((real)job->spread));
+        }
         vec weight = element_load(job->weight, at, n, 1);
         vec scale = vec_mul(vec_set((real)job->scale), element_load(job->in_scale, at, n, 1));
-        if (kind == BCE) r = bce_values(x, x2, weight, scale, want_logs, job->out != NULL);
-        else if (job->focal_gamma != 0.0) r = focal_values(x, x2, weight, scale, job);
+        if (kind == BCE) r = bce_values(x, x2, negatives, weight, scale, want_logs, job->out != NULL);
+        else if (job->focal_gamma != 0.0) r = focal_values(x, x2, negatives, weight, scale, job);
         else
-            r = bce_with_logits_values(x, x2, weight, element_load(job->pos_weight, at, n, 1), scale, want_logs,
+            r = bce_with_logits_values(x, x2, negatives, weight, element_load(job->pos_weight, at, n, 1), scale, want_logs,
                                        job->out != NULL);
         element_store(job->loss, at, n, r.loss);
-        element_store(job->out2, at, n, r.out2);
+        element_store(job->out2, at, n, job->keep != 1.0 ? vec_mul(keep, r.out2) : r.out2);
     }
     element_store(job->out, at, n, r.out);
     if (n == VEC_WIDTH) return r.loss;

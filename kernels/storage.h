@@ -94,11 +94,13 @@ static void storage_write(void *data, xent_dtype dtype, ptrdiff_t stride, size_t
     for (; j < count; j++) write_one(data, dtype, (ptrdiff_t)j * stride, from[j]);
 }
 
-/* cap tanh(x / cap), but for -inf, which stays: a masked class stays masked. */
+/* cap tanh(x / cap), but for -inf, which stays: a masked class stays masked; and where x / cap is
+ * so small that its tanh is itself, x stays too. */
 MATH vec softcapped(vec x, vec cap)
 {
-    vec capped = vec_mul(cap, tanh_of(vec_div(x, cap)));
-    return vec_select(vec_equal(x, vec_set((real)-INFINITY)), x, capped);
+    vec ratio = vec_div(x, cap), capped = vec_mul(cap, tanh_of(ratio));
+    mask small = vec_less(vec_abs(ratio), vec_set(sizeof(real) == 8 ? (real)0x1p-28 : (real)0x1p-14));
+    return vec_select(mask_or(small, vec_equal(x, vec_set((real)-INFINITY))), x, capped);
 }
 
 /* In place; writes up to a vector's width beyond count. */

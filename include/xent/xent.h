@@ -330,7 +330,7 @@ typedef struct xent_cross_entropy_outputs {
  *   -rest / (1 + rest) where the target attains the max. Logits (20, 0), target 0: loss
  *   2.0611536e-9, gradient -2.0611536e-9.
  * Error (ulp of the type computed in): loss 2 ulp, gradient 4 ulp of the row's, before
- *   weight and reduction, which add one rounding; f64: 3 and 5. Terms of both signs (smoothing,
+ *   weight and reduction, which add one rounding (f64: one each); f64: 3 and 5. Terms of both signs (smoothing,
  *   probability targets, z-loss, focal loss, softcap): within 8 ulp of the largest. (An unweighted
  *   loss that overflows is inf, whatever the weight. Where scale / (1 + rest) is below 2^-78,
  *   scale being all that multiplies the gradient, an f32 gradient is within 2^-101 instead.)
@@ -355,7 +355,7 @@ XENT_API xent_status xent_nll(const xent_tensor *log_probabilities, const xent_t
                               const xent_cross_entropy_outputs *outputs, xent_error *error);
 
 /* Merges row states, pair by pair: of slices a and b of the same rows into those of both. merged
- * may be a or b. The neutral state is {-INFINITY, -1}. Within 2 ulp of double of what the
+ * may be a or b. The neutral state is {-INFINITY, -1}. Within 4 ulp of double of what the
  * states given stand for. XENT_ERROR_NULL. */
 XENT_API xent_status xent_row_state_merge(size_t rows, const xent_row_state *a, const xent_row_state *b,
                                           xent_row_state *merged, const xent_execution *execution);
@@ -460,7 +460,7 @@ XENT_API xent_status xent_bce(const xent_tensor *input, const xent_tensor *targe
  *
  * input x and target y: one shape; no range check on y. Nothing cancels and nothing
  * vanishes where y is 0 or 1: x = 20, y = 1 has loss and -gradient 2.0611536e-9. Error: loss
- * and gradients within 5 ulp of the larger of their terms; focal: 12. */
+ * and gradients within 5 ulp of the larger of their terms; focal: 8 + 4 gamma. */
 XENT_API xent_status xent_bce_with_logits(const xent_tensor *input, const xent_tensor *target,
                                           const xent_bce_options *options, const xent_bce_outputs *outputs,
                                           xent_error *error);
