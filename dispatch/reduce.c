@@ -43,14 +43,19 @@ void xent_sum_add(struct xent_sum *sum, double value)
     add_digits(sum, value);
 }
 
-/* The block's values as a tree: (0 + 32) + (16 + 48) ... */
+/* The block's values as a tree: (0 + 32) + (16 + 48) ... One by one where the tree overflows:
+ * the whole sum may still be finite, or at least have a sign. */
 static void add_block(struct xent_sum *sum)
 {
+    double tree[XENT_ROWS];
     for (size_t i = sum->pending; i < XENT_ROWS; i++) sum->block[i] = 0.0;
+    memcpy(tree, sum->block, sizeof tree);
     for (size_t half = XENT_ROWS / 2; half; half /= 2)
-        for (size_t i = 0; i < half; i++) sum->block[i] += sum->block[i + half];
+        for (size_t i = 0; i < half; i++) tree[i] += tree[i + half];
+    if (isfinite(tree[0])) xent_sum_add(sum, tree[0]);
+    else
+        for (size_t i = 0; i < sum->pending; i++) xent_sum_add(sum, sum->block[i]);
     sum->pending = 0;
-    xent_sum_add(sum, sum->block[0]);
 }
 
 void xent_sum_add_rows(struct xent_sum *sum, const double *values, size_t count)

@@ -331,7 +331,8 @@ typedef struct xent_cross_entropy_outputs {
  *   2.0611536e-9, gradient -2.0611536e-9.
  * Error (ulp of the type computed in): loss 2 ulp, gradient 4 ulp of the row's, before
  *   weight and reduction, which add one rounding (f64: one each); f64: 3 and 5. Terms of both signs (smoothing,
- *   probability targets, z-loss, focal loss, softcap): within 8 ulp of the largest. (An unweighted
+ *   probability targets, z-loss, focal loss): within 12 ulp of the largest; softcap: the logits
+ *   are within 3 ulp of the cap, and the rest follows. (An unweighted
  *   loss that overflows is inf, whatever the weight. Where scale / (1 + rest) is below 2^-78,
  *   scale being all that multiplies the gradient, an f32 gradient is within 2^-101 instead.)
  *   sum and divisor: within 1 ulp of double plus 6 * 2^-53 of the sum of |loss|, whatever
@@ -460,7 +461,8 @@ XENT_API xent_status xent_bce(const xent_tensor *input, const xent_tensor *targe
  *
  * input x and target y: one shape; no range check on y. Nothing cancels and nothing
  * vanishes where y is 0 or 1: x = 20, y = 1 has loss and -gradient 2.0611536e-9. Error: loss
- * and gradients within 5 ulp of the larger of their terms; focal: 8 + 4 gamma. */
+ * and gradients within 5 ulp of the larger of their terms; focal: 8 + 4 gamma.
+ * (An unweighted loss that overflows is inf, whatever the weight.) */
 XENT_API xent_status xent_bce_with_logits(const xent_tensor *input, const xent_tensor *target,
                                           const xent_bce_options *options, const xent_bce_outputs *outputs,
                                           xent_error *error);
