@@ -88,7 +88,8 @@ MATH struct element_values focal_values(vec x, vec y, vec negatives, vec weight,
     if (job->focal_alpha >= 0.0) weight = vec_mul(weight, vec_fma(alpha, y, vec_mul(vec_sub(one, alpha), negatives)));
     /* As the miss goes to 0, so does power / miss times what follows. */
     vec ratio = vec_select(vec_equal(miss, zero), zero, vec_div(power, miss));
-    vec slope = vec_mul(vec_mul(gamma, ratio), vec_mul(vec_mul(vec_mul(plus, minus), vec_sub(y, negatives)), cross));
+    /* ratio cross is at most miss^gamma |x|; the other factors could overflow with either. */
+    vec slope = vec_mul(vec_mul(ratio, cross), vec_mul(vec_mul(gamma, vec_sub(y, negatives)), vec_mul(plus, minus)));
     vec residual = vec_sub(vec_mul(negatives, plus), vec_mul(y, minus));
     r.loss = vec_mul(weight, vec_mul(power, cross));
     r.out = vec_mul(vec_mul(weight, scale), vec_sub(vec_mul(power, residual), slope));

@@ -27,7 +27,6 @@ struct row_pass {
     real target_logit[XENT_ROW_SLOTS];
     total gap[XENT_ROW_SLOTS], mass[XENT_ROW_SLOTS], entropy[XENT_ROW_SLOTS]; /* sums of these terms */
     struct bins bins[XENT_ROW_SLOTS];     /* total, over the blocks */
-    double share[XENT_ROW_SLOTS];         /* softmax(max) */
     double target_share[XENT_ROW_SLOTS];  /* softmax(x_y) */
     double target_rest[XENT_ROW_SLOTS];   /* 1 - softmax(x_y) */
     double target_loss[XENT_ROW_SLOTS];   /* (max - x_y) + log1p(rest) */
@@ -125,7 +124,7 @@ static void apply_options(struct row_job *job, struct row_pass *pass, size_t i, 
     double loss = 0.0, kept = 0.0, spread = 0.0, amount = 0.0;
     if (job->in2.data) {
         double mass = total_rounded(pass->mass[i]);
-        loss = total_rounded(pass->gap[i]) + mass * log_rest;
+        loss = job->classes ? total_rounded(pass->gap[i]) + mass * log_rest : 0.0;
         spread = mass;
         amount = 1.0;
     } else {
@@ -166,47 +165,57 @@ static void apply_options(struct row_job *job, struct row_pass *pass, size_t i, 
     pass->target_gradient[i] = gradient;
 }
 
+/* Loss and gradient without options. */
+MATH void finish_plain(struct row_job *job, struct row_pass *pass, size_t i, const struct finished *f, int want_log,
+                       int want_gain, int with_target)
+{
+    if (with_target && want_log) {
+        vec weight = vec_from_wide(wide_mul(wide_load(job->weight + i), wide_load(job->row_weight + i)));
+        vec_store_double(job->loss + i, vec_mul(weight, vec_load_double(pass->target_loss + i)));
+    }
+    if (!want_gain) return;
+    wide gain = wide_load(job->scale + i);
+    if (with_target) {
+        gain = wide_mul(gain, wide_load(job->weight + i));
+        wide own = wide_mul(gain, f->target_rest);
+        vec_store(pass->target_gradient + i, vec_negate(vec_from_wide(own)));
+    }
+    finish_gain(pass, i, f, gain);
+}
+
+/* Whether the options ask for outputs only, which must not change a bit of the others. */
+MATH int options_are_plain(const struct row_job *job)
+{
+    const struct row_options *o = job->options;
+    return !job->in2.data && o->keep == 1.0 && o->z_loss == 0.0 && o->softcap == 0.0 && o->focal_gamma == 0.0;
+}
+
 /* Rows first ... first + count - 1, and up to a vector's width beyond. */
 static void finish_rows(struct row_job *job, struct row_pass *pass, size_t first, size_t count, int want_log,
                         int want_gain, int with_target)
 {
-    if (!job->options) {
-        for (size_t i = first; i < first + count; i += VEC_WIDTH) {
-            struct finished f = finish_state(job, pass, i, want_log, want_gain, with_target);
-            if (with_target && want_log) {
-                vec weight = vec_from_wide(wide_mul(wide_load(job->weight + i), wide_load(job->row_weight + i)));
-                vec_store_double(job->loss + i, vec_mul(weight, vec_load_double(pass->target_loss + i)));
-            }
-            if (!want_gain) continue;
-            wide gain = wide_load(job->scale + i);
-            if (with_target) {
-                gain = wide_mul(gain, wide_load(job->weight + i));
-                wide own = wide_mul(gain, f.target_rest);
-                vec_store(pass->target_gradient + i, vec_negate(vec_from_wide(own)));
-            }
-            finish_gain(pass, i, &f, gain);
-        }
-        return;
-    }
-    struct row_view weights = {(void *)(uintptr_t)job->options->weight, job->options->weight_dtype,
-                               job->options->weight_stride, 0.0};
+    const struct row_options *options = job->options;
+    struct row_view weights = {NULL, REAL_DTYPE, 1, 0.0};
+    if (options && options->weight)
+        weights = (struct row_view){(void *)(uintptr_t)options->weight, options->weight_dtype, options->weight_stride, 0.0};
+    int plain = !options || options_are_plain(job);
     for (size_t i = first; i < first + count; i += VEC_WIDTH) {
-        struct finished f = finish_state(job, pass, i, 1, 1, with_target);
-        wide_store(pass->share + i, f.share);
-        if (with_target) {
-            wide_store(pass->target_share + i, f.target_share);
-            wide_store(pass->target_rest + i, f.target_rest);
-        }
-        if (job->options->want_entropy) {
+        struct finished f = finish_state(job, pass, i, options || want_log, options || want_gain, with_target);
+        if (options && options->want_entropy) {
             wide others = wide_mul(wide_mul(wide_load_total(pass->entropy + i), f.inverse), f.share);
             vec_store_double(job->entropy + i, vec_add(vec_load(pass->offset + i), vec_from_wide(others)));
         }
-        size_t end = i + VEC_WIDTH < first + count ? i + VEC_WIDTH : first + count;
-        for (size_t row = i; row < end && row < job->rows; row++)
-            if (with_target) apply_options(job, pass, row, &weights);
-            else pass->gain[row] = job->scale[row];
+        if (plain) {
+            finish_plain(job, pass, i, &f, options || want_log, options || want_gain, with_target);
+            continue;
+        }
+        wide_store(pass->target_share + i, f.target_share);
+        wide_store(pass->target_rest + i, f.target_rest);
+        for (size_t row = i; row < i + VEC_WIDTH && row < first + count && row < job->rows; row++)
+            apply_options(job, pass, row, &weights);
         finish_gain(pass, i, &f, wide_load(pass->gain + i));
     }
+    for (size_t i = first; options && plain && i < first + count && i < job->rows; i++) job->z_loss[i] = 0.0;
 }
 
 #endif

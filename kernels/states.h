@@ -12,7 +12,7 @@ static void kernel_merge(const struct state_job *job)
 {
     for (size_t i = 0; i < job->count; i++) {
         xent_row_state high = job->a[i], low = job->b[i];
-        if (low.max > high.max) high = job->b[i], low = job->a[i];
+        if (low.max > high.max || (low.max == high.max && low.rest > high.rest)) high = job->b[i], low = job->a[i];
         real lanes[VEC_WIDTH];
         double gap = high.max == low.max ? 0.0 : low.max - high.max, back = gap + high.max;
         double lost = (low.max - back) + ((back - gap) - high.max);

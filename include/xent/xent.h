@@ -222,7 +222,7 @@ typedef struct xent_log_sum_exp_outputs {
  *
  * logits: any shape with a class axis (a 0-dim logits is a row of one class).
  * C = 0 is legal: -inf. All -inf: -inf; any +inf: +inf; NaN: NaN; the gradient of
- * such a row is NaN. Error: lse within 2 ulp of the larger of |max| and
+ * such a row is NaN. Error: lse within 2.5 ulp of the larger of |max| and
  * log1p(rest); gradient within 4 ulp, at any C. */
 XENT_API xent_status xent_log_sum_exp(const xent_tensor *logits, const xent_softmax_options *options,
                                       const xent_log_sum_exp_outputs *outputs, xent_error *error);
