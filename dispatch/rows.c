@@ -87,7 +87,8 @@ static void describe(struct row_tensor *tensor, const struct row_call *call, enu
                      size_t count)
 {
     const struct view *view = &call->operand[operand];
-    tensor->data = view->name ? view->data : NULL;
+    static char nothing[8]; /* of a tensor without elements, which is there all the same */
+    tensor->data = !view->name ? NULL : view->data ? view->data : nothing;
     tensor->dtype = view->dtype;
     tensor->class_stride = call->class_stride[operand];
     if (view->name) offsets_of(call, operand, first, count, tensor->row);
