@@ -8,9 +8,10 @@
  *   below). Shapes and strides count elements, never bytes. Inputs may have any
  *   strides, zero (broadcast) and negative ones included; an output may not have
  *   two elements at one address.
- * Aliasing. An output may be exactly an input (same address, same strides, same
- *   element type: the gradient over the logits, softmax over its input). Any other
- *   overlap of an output with another tensor is XENT_ERROR_OVERLAP.
+ *   Strides that interleave so that this can't be told simply are refused as well.
+ * Aliasing. A gradient may be exactly the logits, input or output that it belongs to, or the
+ *   incoming gradient of their shape, and softmax its input (same address, same strides, same
+ *   element type). Any other overlap of an output with another tensor is XENT_ERROR_OVERLAP.
  * Errors. Everything is checked before anything is written, and a call that
  *   fails has written nothing but the error; the one exception is named at
  *   xent_bce. The library prints nothing, allocates nothing, starts no thread,
