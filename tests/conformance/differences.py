@@ -65,7 +65,9 @@ def ignored_gradient(look):
 
 def overflow(look):
     """Finite logits near the largest number: sums and differences of them do not fit."""
-    limit = torch.finfo(computed_in(look.case.dtype)).max / 64
+    limit = torch.finfo(computed_in(look.case.dtype)).max / 4096
+    if look.case.option("z_loss"):
+        limit = limit ** 0.5
     size = np.abs(np.where(np.isfinite(look.x), look.x, 0))
     if look.case.function not in OF_ROWS and look.case.function != "log_softmax":
         return size > limit if look.name not in ("sum", "mean") else np.full(look.shape, (size > limit).any())
@@ -79,14 +81,26 @@ def infinite_row(look):
 
 
 def binary_at_infinity(look):
-    if look.case.function not in ("bce_with_logits", "bce_with_logits_beyond") or look.case.option("focal_gamma"):
+    if look.case.function not in ("bce_with_logits", "bce_with_logits_beyond"):
         return look.none
-    at = np.isneginf(look.x) & (look.y != 0)
+    at = np.isneginf(look.x) & ((look.y != 0) | bool(look.case.option("label_smoothing")))
     return np.full(look.shape, at.any()) if look.name in ("sum", "mean") else at
+
+
+def no_class(look):
+    if look.case.class_count() != 0:
+        return look.none
+    return np.isnan(look.got) & (ignored(look) | (look.name == "mean"))
 
 
 def smoothing_of_one(look):
     if not (look.case.function in OF_ROWS and look.case.option("label_smoothing") == 1 and look.loss.indexed):
+        return look.none
+    return np.isnan(look.got)
+
+
+def smoothing_without_weight(look):
+    if not (look.name == "mean" and look.case.option("label_smoothing") and look.loss.indexed and look.loss.divisor == 0):
         return look.none
     return np.isnan(look.got)
 
@@ -109,8 +123,13 @@ SEMANTIC = [
                "elsewhere", infinite_row),
     Difference("binary cross-entropy at -inf", "(1 - y) softplus(x) + y softplus(-x) is infinite at x = -inf, y = 1; "
                "PyTorch's form of it has 0 times infinity there", binary_at_infinity),
+    Difference("no class", "an ignored row's loss is 0, and so is the mean loss of empty distributions; PyTorch "
+               "divides by the number of classes",
+               no_class),
     Difference("label smoothing of 1", "the term with the factor 1 - e = 0 is not formed; PyTorch forms 0 times "
                "infinity where the target is masked", smoothing_of_one),
+    Difference("smoothed mean of total weight 0", "it is the sum by 0, infinite; PyTorch divides the terms one by one, "
+               "and the target's is 0 by 0", smoothing_without_weight),
     Difference("focal loss at certainty", "PyTorch has no such loss; written out in its operations, autograd forms 0 "
                "times infinity at p = 0 and p = 1", focal_written_out),
 ]
@@ -156,7 +175,9 @@ def inputs(case, fired):
             fired[name] += 1
 
 
-REFUSED = []
+REFUSED = [
+    ("no class at all", "PyTorch's reductions over it fail in some shapes", lambda case, text: case.class_count() == 0),
+]
 
 
 def refused(case, text):

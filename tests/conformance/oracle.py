@@ -78,26 +78,27 @@ def bounds(case):
     return (3, 5) if case.dtype == torch.float64 else (2, 4)
 
 
+def lse_bound(case):
+    return 3 if case.dtype == torch.float64 else 2.5
+
+
 # ---- The softmax family -------------------------------------------------------------------
 
 def expect_state(r, case):
     """max exactly, rest within 1.5 ulp; neither means anything where the max is not finite,
     but that an infinite one is there."""
-    infinite = ~np.isfinite(r.max)
-    rest = Expected(r.rest, 1.5, case.dtype)
-    rest.tolerance = np.where(infinite, REAL(np.inf), rest.tolerance)
-    high = Expected(r.max, 0, case.dtype)
-    high.tolerance = np.where(np.isnan(r.max), REAL(np.inf), 0)
+    high, rest = Expected(r.max, 0, case.dtype), Expected(r.rest, 1.5, case.dtype)
+    high.judged, rest.judged = ~np.isnan(r.max), np.isfinite(r.max)
     return high, rest
 
 
 def log_sum_exp(case):
-    two, four = bounds(case)
+    four = bounds(case)[1]
     r = Rows(to_rows(case.x, case.class_axis), computed_in(case.dtype))
     g = None if case.incoming is None else of_rows(case.incoming, len(r.max))[:, None]
     size = finite_max(r.x)
     high, rest = expect_state(r, case)
-    return {"lse": Expected(r.lse, two, case.dtype, largest=r.lse_size, coarse=size),
+    return {"lse": Expected(r.lse, lse_bound(case), case.dtype, largest=r.lse_size, coarse=size),
             "gradient": Expected(r.p, four, case.dtype, factor=g,
                                  coarse=size[:, None] * (1 if g is None else np.abs(g))),
             "state.max": high, "state.rest": rest}
@@ -156,6 +157,10 @@ class Loss:
         self.z_divisor = self.divisor if kind == "given" else REAL(self.count)
         incoming = of_rows(case.incoming, self.rows)
         mean = case.reduction == "mean"
+        # The divisor is within 1 ulp plus 6 2^-53 of the sum of |w_y r|: much, where these cancel.
+        self.divisor_size = np.where(counted, np.abs(by_weight), 0).sum()
+        self.divisor_error = 6 * REAL(2) ** -53 * self.divisor_size if kind == "weights" else REAL(0)
+        self.off = self.divisor_error / np.abs(self.divisor) if self.divisor and np.isfinite(self.divisor) else REAL(0)
         self.factor = self.r * incoming / (self.divisor if mean else 1)
         self.z_factor = self.r * incoming / (self.z_divisor if mean else 1)
 
@@ -170,7 +175,10 @@ class Loss:
         largest = exact if largest is None else largest
         factor = None if factor is None else np.broadcast_to(self.masked(np.broadcast_to(factor, shape), 1), shape)
         coarse = None if coarse is None else self.masked(np.broadcast_to(coarse, shape))
-        return Expected(self.masked(exact, instead), bound, self.case.dtype, self.masked(largest), factor, coarse, least)
+        e = Expected(self.masked(exact, instead), bound, self.case.dtype, self.masked(largest), factor, coarse, least)
+        if self.case.reduction == "mean":
+            e.tolerance = e.tolerance + self.off * e.largest
+        return e
 
     def sums(self, loss, z=None):
         """sum, divisor and mean: of the losses, each with its own error, and then within 1 ulp of
@@ -189,15 +197,12 @@ class Loss:
             e = results[name] = Expected(total, 1, dtype, largest=size, coarse=np.atleast_1d(
                 loss.coarse.sum() / abs(d) + (z.coarse.sum() / abs(d_z) if with_z else 0)))
             own = loss.tolerance.sum() / abs(d) + (z.tolerance.sum() / abs(d_z) if with_z else 0)
-            e.tolerance = own + 2 * ulp(total, dtype) + 8 * REAL(2) ** -53 * size
+            e.tolerance = own + 2 * ulp(total, dtype) + (8 * REAL(2) ** -53 + self.off * (name == "mean")) * size
             finite = np.where(np.isfinite(loss.exact), loss.exact, 0)
             if name == "mean" and overflows(4 * size * abs(d), dtype) or overflows(finite, loss.dtype).any():
                 e.judged = np.zeros(1, bool)  # the sum, or a loss in it, may be infinite
-        size = np.abs(self.masked((self.w_y if self.indexed else 1) * self.r)).sum()
-        divisor = np.atleast_1d(self.divisor)
-        results["divisor"] = Expected(divisor, 1, dtype, coarse=np.atleast_1d(size))
-        if case.option("divisor_kind", "weights") == "weights":
-            results["divisor"].tolerance += 6 * REAL(2) ** -53 * size
+        results["divisor"] = Expected(np.atleast_1d(self.divisor), 1, dtype, coarse=np.atleast_1d(self.divisor_size))
+        results["divisor"].tolerance += self.divisor_error
         return results
 
 

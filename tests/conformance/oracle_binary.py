@@ -105,7 +105,7 @@ def bce_with_logits(case):
     loss = e.terms(5, e.w, (1 - y) * softplus(x), e.p * y * softplus(-x))
     gradient = e.terms(5, weighted, (1 - y) * sigmoid_of(x), -e.p * y * sigmoid_of(-x))
     in_target = e.terms(5, weighted * e.keep, e.p * softplus(-x), -softplus(x))
-    in_target.judged = (e.keep == 1) | ~overflows(in_target.largest * 4 * (1 + np.abs(e.w)), in_target.dtype)
+    in_target.judged = (e.keep == 1) | ~overflows(in_target.largest * 4 * (1 + np.abs(weighted)), in_target.dtype)
     return {"loss": loss, "gradient": gradient, "target_gradient": in_target, **e.sums(loss)}
 
 

@@ -2,8 +2,8 @@
 import numpy as np
 import torch
 
-from oracle import Loss, Rows, bounds, expect_state, finite_max, soft_capped, to_rows
-from ulps import MOST, REAL, Expected, computed_in, overflows, ulp
+from oracle import Loss, Rows, bounds, expect_state, finite_max, lse_bound, soft_capped, to_rows
+from ulps import REAL, Expected, computed_in, overflows, ulp
 
 
 MIXED = 12  # ulp of the largest term, where terms have both signs
@@ -11,11 +11,10 @@ MIXED = 12  # ulp of the largest term, where terms have both signs
 
 def gradient_floor(case, r, scale):
     """Where scale / (1 + rest) is below 2^-78, scale being all that multiplies softmax, an f32
-    gradient is within 2^-101 instead."""
-    if case.dtype == torch.float64:
-        return 0
+    gradient is within 2^-101 instead, an f64 one where it is below 2^-894 within 2^-946."""
+    below, within = (-894, -946) if case.dtype == torch.float64 else (-78, -101)
     scale = np.abs(scale) / (1 + r.rest)
-    return np.where(scale < REAL(2) ** -78, REAL(2) ** -101, 0)[:, None]
+    return np.where(scale < REAL(2) ** below, REAL(2) ** within, 0)[:, None]
 
 
 def capped_error(case):
@@ -35,17 +34,18 @@ def cross_entropy(case):
                or not loss.indexed)
     results = special_terms(case, loss, r, slope) if special else plain_terms(case, loss, r)
     high, rest = expect_state(r, case)
-    lse = Expected(r.lse, bounds(case)[0], case.dtype, largest=r.lse_size, coarse=finite_max(loss.x))
+    lse = Expected(r.lse, lse_bound(case), case.dtype, largest=r.lse_size, coarse=finite_max(loss.x))
     entropy = Expected(r.entropy() if loss.classes else np.zeros(loss.rows), bounds(case)[1], case.dtype, coarse=finite_max(loss.x))
     if cap:  # an error of x' is one of the exponent
         off = capped_error(case)
         slack = 2 * off * np.maximum(finite_max(x), 1)
         entropy.tolerance = entropy.tolerance + slack * np.abs(entropy.exact)
-        rest.tolerance = rest.tolerance + np.where(np.isfinite(r.max), slack * np.abs(rest.exact), 0)
+        rest.tolerance = rest.tolerance + slack * np.abs(rest.exact)
         for e in (lse, high):
             e.tolerance = np.where(np.isfinite(e.exact), e.tolerance + 2 * off, e.tolerance)
     for e, instead in ((high, -np.inf), (rest, -1), (lse, -np.inf), (entropy, 0)):
         e.exact = loss.masked(e.exact, instead)
+    high.judged, rest.judged = high.judged | loss.ignored, rest.judged | loss.ignored
     results |= {"lse": lse, "entropy": entropy, "state.max": high, "state.rest": rest}
     if loss.indexed:
         results["target_logit"] = target_logit(case, loss, x, cap)
@@ -71,22 +71,20 @@ def plain_terms(case, loss, r):
 
 
 def special_terms(case, loss, r, slope):
-    """Terms of both signs: the bound is 8 ulp of the largest of them, of a sum its terms all taken
-    positive."""
+    """Terms of both signs: the bound is in ulps of the largest of them, of a sum its terms all taken
+    positive. What is multiplied by something large may be a subnormal number before."""
     e, z, gamma = (REAL(case.option(n)) for n in ("label_smoothing", "z_loss", "focal_gamma"))
     w, at, classes = loss.w, np.arange(loss.rows), max(1, loss.classes)
     terms, sizes = [np.zeros(loss.rows, REAL)], [np.zeros(loss.rows, REAL)]                # of the row's loss
     slopes, slope_sizes = [np.zeros(loss.x.shape, REAL)], [np.zeros(loss.x.shape, REAL)]  # of its gradient
     gain = 0                         # what multiplies softmax in it
     w_row = np.broadcast_to(w, loss.x.shape)
-    class_sum = 0                    # a sum over the classes, before what multiplies it
     if not loss.indexed:
         t = to_rows(case.target, case.class_axis)
         t_size = np.abs(w_row) * (np.abs((1 - e) * t) + e / classes)
         t = w_row * (((1 - e) * t) + (e / classes if e else 0))
         terms.append((t * r.gap).sum(1))
         sizes.append((t_size * r.gap_size).sum(1))
-        class_sum = sizes[-1]
         mass = t.sum(1, keepdims=True)
         gain = mass[:, 0]
         slopes += [r.p * mass, -t]
@@ -108,21 +106,29 @@ def special_terms(case, loss, r, slope):
             slopes.append(kept_slope[:, None] * step)
             slope_sizes.append(np.abs(slopes[-1]))
         if e:
-            class_sum = (np.abs(w) * r.gap_size).sum(1)
             terms.append(e / classes * (w * r.gap).sum(1))
-            sizes.append(e / classes * class_sum)
+            sizes.append(e / classes * (np.abs(w) * r.gap_size).sum(1))
             gain = gain + e / classes * w.sum()
             slopes += [e / classes * r.p * w.sum(), -e / classes * w_row]
             slope_sizes += [e / classes * r.p * np.abs(w).sum(), e / classes * np.abs(w_row)]
-    tiny = 0 if loss.indexed else loss.classes * ulp(0, computed_in(case.dtype)) * (1 + np.abs(loss.r))
+    finite_gaps = np.where(np.isfinite(r.gap_size), r.gap_size, 0)
+    tiny = ulp(0, computed_in(case.dtype)) * (1 + finite_gaps).sum(1) * (1 + np.abs(loss.r))
     without_z = loss.expected(loss.r * sum(terms), MIXED, largest=np.abs(loss.r) * np.max(sizes, 0), least=tiny)
     z_row = loss.expected(loss.r * z * r.lse ** 2 if z else 0 * loss.r, MIXED,
                           largest=np.abs(loss.r * z) * r.lse_size ** 2 if z else None)
     if slope is not None and z:
-        z_row.tolerance += 4 * np.abs(loss.r * z * r.lse_size) * capped_error(case)
+        z_row.tolerance = z_row.tolerance + 4 * np.abs(loss.r * z * finite_max(r.x)) * capped_error(case)
     results = finish(case, loss, r, slope, without_z, z_row, slopes, slope_sizes, gain)
-    # Where that sum overflows, terms of both signs and the factor may or may not make it finite.
-    judged = loss.ignored | ~overflows(4 * np.minimum(class_sum, MOST) * np.isfinite(r.max), computed_in(case.dtype))
+    # Finite logits so large that a part of the loss may overflow: what becomes of it, by factors and
+    # parts of the other sign, is open.
+    part = 16 * finite_max(loss.x) * (1 + np.abs(w_row).sum(1)) * (1 + (0 if loss.indexed else t_size.sum(1)))
+    judged = loss.ignored | ~overflows(part, computed_in(case.dtype))
+    if not loss.indexed:  # w t too small for a number, 0, and then times infinity
+        vanishing = (t != 0) & (t_size < torch.finfo(computed_in(case.dtype)).tiny) & np.isinf(r.gap)
+        judged &= ~vanishing.any(1)
+    if z:
+        judged &= loss.ignored | ~overflows(16 * finite_max(loss.x) ** 2, torch.float64)
+        results["z_loss"].judged = judged
     results["loss"].judged = judged
     for name in ("sum", "mean"):
         results[name].judged = np.atleast_1d(judged.all())
@@ -159,11 +165,11 @@ def finish(case, loss, r, slope, without_z, z_row, slopes, slope_sizes, gain):
         exponent = np.maximum(np.where(np.isfinite(r.x), np.abs(r.x), 0), np.abs(r.max)[:, None])
         largest = largest * np.maximum(exponent, 1) * (1 + REAL(case.option("focal_gamma")))
     coarse = (size * (weights + 2 * z * size) * (np.abs(loss.factor) + np.abs(loss.z_factor)))[:, None]
-    least = gradient_floor(case, r, gain)
+    least = np.maximum(gradient_floor(case, r, gain), 2 * ulp(0, computed_in(case.dtype)) * (1 + np.abs(f)))
     if case.option("focal_gamma") and case.dtype != torch.float64:
         least = REAL(2) ** -101  # (1 - p)^gamma is a part of the scale
     results["gradient"] = loss.expected(gradient, MIXED, largest=largest, coarse=coarse, least=least)
-    results["gradient"].judged = ~overflows(gain, computed_in(case.dtype))[:, None]
+    results["gradient"].judged = ~overflows(16 * gain, computed_in(case.dtype))[:, None]
     return {**results, **loss.sums(without_z, z_row if z else None)}
 
 
