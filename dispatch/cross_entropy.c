@@ -9,11 +9,8 @@
 
 xent_status xent_cross_entropy_options_init(xent_cross_entropy_options *options, size_t size)
 {
-    xent_cross_entropy_options defaults = {.size = sizeof defaults, .axis = XENT_AXIS_DEFAULT, .ignore_index = -100};
-    if (!options) return XENT_ERROR_NULL;
-    if (size != sizeof defaults) return XENT_ERROR_STRUCT_SIZE;
-    *options = defaults;
-    return XENT_OK;
+    xent_cross_entropy_options defaults = {.axis = XENT_AXIS_DEFAULT, .ignore_index = -100};
+    return xent_init_struct(options, size, &defaults, sizeof defaults, sizeof defaults);
 }
 
 /* One call, on its way. */
@@ -268,9 +265,9 @@ static xent_status loss(const xent_tensor *input, const xent_tensor *target, con
     struct row_call *rows = &call.rows;
     struct xent_tables tables;
     xent_cross_entropy_options_init(&call.options, sizeof call.options);
-    TRY(xent_read_struct(&call.options, sizeof call.options, options, 0, "options", error));
+    TRY(xent_read_struct(&call.options, sizeof call.options, sizeof call.options, options, 0, "options", error));
     TRY(xent_choose(call.options.execution, &tables, error));
-    TRY(xent_read_struct(&call.wanted, sizeof call.wanted, outputs, 1, "outputs", error));
+    TRY(xent_read_struct(&call.wanted, sizeof call.wanted, sizeof call.wanted, outputs, 1, "outputs", error));
     const xent_cross_entropy_outputs *w = &call.wanted;
     TRY(check_options(&call.options, error));
     if (nll) TRY(check_nll(&call, error));

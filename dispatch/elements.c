@@ -122,17 +122,14 @@ static xent_status run(const struct element_call *call, xent_error *error)
 
 xent_status xent_elementwise_options_init(xent_elementwise_options *options, size_t size)
 {
-    xent_elementwise_options defaults = {sizeof defaults, NULL};
-    if (!options) return XENT_ERROR_NULL;
-    if (size != sizeof defaults) return XENT_ERROR_STRUCT_SIZE;
-    *options = defaults;
-    return XENT_OK;
+    xent_elementwise_options defaults = {0};
+    return xent_init_struct(options, size, &defaults, sizeof defaults, sizeof defaults);
 }
 
 static xent_status choose(const xent_elementwise_options *options, struct xent_tables *tables, xent_error *error)
 {
     xent_elementwise_options ours = {sizeof ours, NULL};
-    TRY(xent_read_struct(&ours, sizeof ours, options, 0, "options", error));
+    TRY(xent_read_struct(&ours, sizeof ours, sizeof ours, options, 0, "options", error));
     return xent_choose(ours.execution, tables, error);
 }
 
@@ -183,11 +180,8 @@ xent_status xent_log_sigmoid_backward(const xent_tensor *input, const xent_tenso
 
 xent_status xent_bce_options_init(xent_bce_options *options, size_t size)
 {
-    xent_bce_options defaults = {.size = sizeof defaults, .focal_alpha = -1.0};
-    if (!options) return XENT_ERROR_NULL;
-    if (size != sizeof defaults) return XENT_ERROR_STRUCT_SIZE;
-    *options = defaults;
-    return XENT_OK;
+    xent_bce_options defaults = {.focal_alpha = -1.0};
+    return xent_init_struct(options, size, &defaults, sizeof defaults, sizeof defaults);
 }
 
 static xent_status check_bce_options(const xent_bce_options *o, int with_logits, xent_error *error)
@@ -213,9 +207,9 @@ static xent_status binary_loss(const xent_tensor *input, const xent_tensor *targ
     xent_bce_outputs wanted = {0};
     struct xent_tables tables;
     xent_bce_options_init(&ours, sizeof ours);
-    TRY(xent_read_struct(&ours, sizeof ours, options, 0, "options", error));
+    TRY(xent_read_struct(&ours, sizeof ours, sizeof ours, options, 0, "options", error));
     TRY(xent_choose(ours.execution, &tables, error));
-    TRY(xent_read_struct(&wanted, sizeof wanted, outputs, 1, "outputs", error));
+    TRY(xent_read_struct(&wanted, sizeof wanted, sizeof wanted, outputs, 1, "outputs", error));
     if ((int)ours.reduction < XENT_REDUCTION_MEAN || ours.reduction > XENT_REDUCTION_NONE)
         return xent_fail(error, XENT_ERROR_REDUCTION, "options.reduction", "%d is unknown", (int)ours.reduction);
     if (!with_logits && ours.pos_weight)

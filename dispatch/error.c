@@ -62,21 +62,23 @@ xent_status xent_fail_at(xent_error *error, xent_status status, const char *argu
     return status;
 }
 
-xent_status xent_read_struct(void *ours, size_t size, const void *given, int required, const char *argument,
-                             xent_error *error)
+xent_status xent_read_struct(void *ours, size_t least, size_t size, const void *given, int required,
+                             const char *argument, xent_error *error)
 {
     if (!given) return required ? xent_fail(error, XENT_ERROR_NULL, argument, "is NULL") : XENT_OK;
     size_t theirs;
     memcpy(&theirs, given, sizeof theirs);
-    /* When a struct grows, the least size stays that of the first release that had it. */
-    if (theirs < size)
-        return xent_fail(error, XENT_ERROR_STRUCT_SIZE, argument, "size is %zu, at least %zu expected", theirs, size);
-    if (theirs > size && theirs - size > 4096)
-        return xent_fail(error, XENT_ERROR_STRUCT_SIZE, argument, "size is %zu, about %zu expected", theirs, size);
-    for (size_t i = size; i < theirs; i++)
-        if (((const char *)given)[i])
-            return xent_fail(error, XENT_ERROR_STRUCT_SIZE, argument,
-                             "size is %zu, and something is set beyond the %zu bytes this library knows", theirs, size);
-    memcpy(ours, given, size);
+    if (theirs < least || theirs > size)
+        return xent_fail(error, XENT_ERROR_STRUCT_SIZE, argument, "size is %zu, %zu to %zu expected", theirs, least, size);
+    memcpy(ours, given, theirs);
+    return XENT_OK;
+}
+
+xent_status xent_init_struct(void *theirs, size_t theirs_size, const void *defaults, size_t least, size_t size)
+{
+    if (!theirs) return XENT_ERROR_NULL;
+    if (theirs_size < least || theirs_size > size) return XENT_ERROR_STRUCT_SIZE;
+    memcpy(theirs, defaults, theirs_size);
+    memcpy(theirs, &theirs_size, sizeof theirs_size);
     return XENT_OK;
 }

@@ -21,9 +21,13 @@ xent_status xent_fail_at(xent_error *error, xent_status status, const char *argu
     } while (0)
 
 /* A caller's struct, of the size it states in its first member, into one of ours, which
- * holds the defaults. given NULL keeps these, and is an error if required. A larger struct
- * than ours, from a newer header, must be zero beyond ours. */
-xent_status xent_read_struct(void *ours, size_t size, const void *given, int required, const char *argument,
-                             xent_error *error);
+ * holds the defaults. given NULL keeps these, and is an error if required. Sizes go from that of
+ * the first release that had the struct (least) to that of ours: members that an older header
+ * lacks keep their defaults. A member may not be added into a struct's padding. */
+xent_status xent_read_struct(void *ours, size_t least, size_t size, const void *given, int required,
+                             const char *argument, xent_error *error);
+
+/* The defaults into a caller's struct of one of these sizes. */
+xent_status xent_init_struct(void *theirs, size_t theirs_size, const void *defaults, size_t least, size_t size);
 
 #endif

@@ -8,18 +8,15 @@
 
 xent_status xent_softmax_options_init(xent_softmax_options *options, size_t size)
 {
-    xent_softmax_options defaults = {.size = sizeof defaults, .axis = XENT_AXIS_DEFAULT};
-    if (!options) return XENT_ERROR_NULL;
-    if (size != sizeof defaults) return XENT_ERROR_STRUCT_SIZE;
-    *options = defaults;
-    return XENT_OK;
+    xent_softmax_options defaults = {.axis = XENT_AXIS_DEFAULT};
+    return xent_init_struct(options, size, &defaults, sizeof defaults, sizeof defaults);
 }
 
 static xent_status read_softmax_options(xent_softmax_options *ours, const xent_softmax_options *options,
                                         struct xent_tables *tables, xent_error *error)
 {
     xent_softmax_options_init(ours, sizeof *ours);
-    TRY(xent_read_struct(ours, sizeof *ours, options, 0, "options", error));
+    TRY(xent_read_struct(ours, sizeof *ours, sizeof *ours, options, 0, "options", error));
     return xent_choose(ours->execution, tables, error);
 }
 
@@ -32,7 +29,7 @@ xent_status xent_log_sum_exp(const xent_tensor *logits, const xent_softmax_optio
     xent_log_sum_exp_outputs wanted = {0};
     struct xent_tables tables;
     TRY(read_softmax_options(&ours, options, &tables, error));
-    TRY(xent_read_struct(&wanted, sizeof wanted, outputs, 1, "outputs", error));
+    TRY(xent_read_struct(&wanted, sizeof wanted, sizeof wanted, outputs, 1, "outputs", error));
     TRY(xent_view_tensor(in, logits, XENT_FLOATS, 1, "logits", error));
     TRY(xent_view_tensor(&call.operand[OUTPUT_GRADIENT], ours.output_gradient, xent_dtypes_beside(in->dtype), 0, "options.output_gradient", error));
     TRY(xent_view_tensor(&call.operand[LSE], wanted.lse, xent_dtypes_of_rows(in->dtype), 0, "outputs.lse", error));

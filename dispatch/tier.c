@@ -160,7 +160,7 @@ static struct choice default_choice(void)
 xent_status xent_choose(const xent_execution *execution, struct xent_tables *tables, xent_error *error)
 {
     xent_execution ours = {sizeof ours, XENT_TIER_AUTO};
-    xent_status status = xent_read_struct(&ours, sizeof ours, execution, 0, "execution", error);
+    xent_status status = xent_read_struct(&ours, sizeof ours, sizeof ours, execution, 0, "execution", error);
     if (status) return status;
     struct choice choice = default_choice();
     if (ours.tier == XENT_TIER_AUTO) ours.tier = choice.tier;

@@ -236,7 +236,7 @@ static void overlap(enum kernel kernel, int i)
 static void refuse_size(enum kernel kernel, size_t *(*size_of)(struct call *), const char *argument)
 {
     make(kernel);
-    const size_t right = *size_of(&call), wrong[] = {0, 1, 8, right - 1, right - 8, SIZE_MAX};
+    const size_t right = *size_of(&call), wrong[] = {0, 1, 8, right - 1, right - 8, right + 1, right + 8, SIZE_MAX};
     for (size_t w = 0; w < sizeof wrong / sizeof *wrong; w++) {
         make(kernel);
         *size_of(&call) = wrong[w];
@@ -278,12 +278,14 @@ static void init_functions(void **state)
     assert_int_equal(xent_bce_options_init(NULL, sizeof bce), XENT_ERROR_NULL);
     guarded_fill(&loss, sizeof loss);
     const xent_cross_entropy_options before = loss;
-    const size_t sizes[] = {0, 1, 7};
-    for (int i = 0; i < 3; i++) {
-        assert_int_equal(xent_softmax_options_init(&softmax, sizes[i]), XENT_ERROR_STRUCT_SIZE);
-        assert_int_equal(xent_cross_entropy_options_init(&loss, sizes[i]), XENT_ERROR_STRUCT_SIZE);
-        assert_int_equal(xent_elementwise_options_init(&elementwise, sizes[i]), XENT_ERROR_STRUCT_SIZE);
-        assert_int_equal(xent_bce_options_init(&bce, sizes[i]), XENT_ERROR_STRUCT_SIZE);
+    const ptrdiff_t wrong[] = {1, 8, 4096, -1, -8};
+    for (int i = 0; i < 8; i++) { /* off the right size, and hardly any */
+#define SIZE(options) (i < 5 ? (size_t)((ptrdiff_t)sizeof options + wrong[i]) : (size_t)i - 5)
+        assert_int_equal(xent_softmax_options_init(&softmax, SIZE(softmax)), XENT_ERROR_STRUCT_SIZE);
+        assert_int_equal(xent_cross_entropy_options_init(&loss, SIZE(loss)), XENT_ERROR_STRUCT_SIZE);
+        assert_int_equal(xent_elementwise_options_init(&elementwise, SIZE(elementwise)), XENT_ERROR_STRUCT_SIZE);
+        assert_int_equal(xent_bce_options_init(&bce, SIZE(bce)), XENT_ERROR_STRUCT_SIZE);
+#undef SIZE
     }
     assert_memory_equal(&loss, &before, sizeof loss);
 }

@@ -189,9 +189,11 @@ typedef struct xent_row_sum {
 } xent_row_sum;
 
 /* Every options struct begins with its own size, is set up by its init function to
- * PyTorch's defaults, and may be passed as NULL to mean just these. size is
- * sizeof the struct in the caller's header: a caller compiled against an older
- * header keeps working. XENT_ERROR_NULL, XENT_ERROR_STRUCT_SIZE. */
+ * PyTorch's defaults, and may be passed as NULL to mean just these. size, here and in
+ * xent_execution and the outputs structs, is sizeof the struct in the caller's header: a caller
+ * compiled against an older header keeps working, what it does not know having its default; a
+ * larger struct than this header's is XENT_ERROR_STRUCT_SIZE. The init functions return this
+ * or XENT_ERROR_NULL. */
 
 /* ---- Log-sum-exp, softmax, log-softmax ----------------------------------- */
 
