@@ -1,13 +1,14 @@
 #!/bin/sh
 # Installs what is missing to work on xent:
 #
-#   sh scripts/setup.sh [build] [test] [bench] [arm64] [clang]
+#   sh scripts/setup.sh [build] [test] [bench] [arm64] [clang] [cost]
 #
 #   build  the library and its examples (this one if nothing is named)
 #   test   the tests too
 #   bench  the benchmarks too
 #   arm64  what cross-builds all of these for arm64 and runs them under emulation
 #   clang  clang, beside gcc
+#   cost   what scripts/cost.sh counts instructions with
 #
 # On Debian and Ubuntu it installs packages, as root or through sudo, without a
 # question; elsewhere it names what to install. If everything is there it does nothing.
@@ -112,14 +113,24 @@ need_clang() {
     need libclang-rt-14-dev "clang's sanitizers" has_clang_sanitizers
 }
 
+need_cost() {
+    need_build
+    need gcc-12 "gcc 12" has_command gcc-12
+    need "gcc-aarch64-linux-gnu libc6-dev-arm64-cross" "gcc for aarch64-linux-gnu" \
+        has_header c stdlib.h aarch64-linux-gnu-gcc
+    need valgrind "Valgrind" has_header c valgrind/callgrind.h gcc-12
+    need llvm-19 "LLVM 19 (llvm-mca-19)" has_command llvm-mca-19
+    need python3 "Python 3" has_command python3
+}
+
 # find_missing WHAT...: sets missing_packages and missing_names.
 find_missing() {
     missing_packages=
     missing_names=
     for what in "$@"; do
         case $what in
-            build | test | bench | arm64 | clang) "need_$what" ;;
-            *) fail "unknown: $what (known: build test bench arm64 clang)" ;;
+            build | test | bench | arm64 | clang | cost) "need_$what" ;;
+            *) fail "unknown: $what (known: build test bench arm64 clang cost)" ;;
         esac
     done
 }

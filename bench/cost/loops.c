@@ -1,0 +1,106 @@
+/* The hot loops of the kernels, each in a function of its own: the kernels' code with the kernels'
+ * flags, compiled to assembly only. loops.py takes the innermost loop of each function that takes the most elements a pass.
+ * The name begins with what tells how many elements one pass of that loop takes: the vectors that it
+ * loads or stores, the stack left out, and over how many arrays these spread. */
+#include "kernels/elements.h"
+#include "kernels/lanes.h"
+#include "kernels/along.h"
+
+/* -- Along the row -- */
+
+/* A constant, whole number of blocks, so that nothing but the hot loop is left. */
+#define COUNT (1 << 20)
+
+void loads1_row_max(const real *x, struct row_max *max);
+__attribute__((flatten)) void loads1_row_max(const real *x, struct row_max *max)
+{
+    struct row_view view = {(void *)(uintptr_t)x, REAL_DTYPE, 1, 0.0};
+    along_max(&view, COUNT, max);
+}
+
+MATH void row_exp_sum(const enum sum_term term, const real *x, real *store, size_t blocks, const struct row_lanes *row,
+                      fold8 *sums, veci *ties)
+{
+    const struct row_lanes constants = *row;
+    for (size_t b = 0; b < blocks; b++) {
+        struct block_args a = {.x = x + b * BLOCK, .store = store + b * BLOCK, .count = BLOCK, .row = &constants};
+        veci equal = veci_set(0);
+        sums[b] = block_sum(term, &a, 1, &equal);
+        ties[b] = equal;
+    }
+}
+
+#define ROW_EXP_SUM(name, term)                                                                               \
+    void loads1_row_##name(const real *, real *, size_t, const struct row_lanes *, fold8 *, veci *);          \
+    void loads1_row_##name(const real *x, real *store, size_t blocks, const struct row_lanes *row, fold8 *sums, \
+                           veci *ties)                                                                        \
+    {                                                                                                         \
+        row_exp_sum(term, x, store, blocks, row, sums, ties);                                                 \
+    }
+ROW_EXP_SUM(exp_sum, SUM_EXP)
+ROW_EXP_SUM(exp_sum_but_max, SUM_EXP_BUT_MAX)
+
+MATH void row_write(const enum write_term term, const real *x, real *out, const struct row_lanes *row)
+{
+    const struct row_lanes constants = *row;
+    struct row_operands from = {.x = {(void *)(uintptr_t)x, REAL_DTYPE, 1, 0.0}};
+    struct row_view to = {out, REAL_DTYPE, 1, 0.0};
+    along_write(term, &from, &to, COUNT, &constants);
+}
+
+#define ROW_WRITE(name, term)                                                              \
+    void stores1_row_##name(const real *, real *, const struct row_lanes *);               \
+    void stores1_row_##name(const real *x, real *out, const struct row_lanes *row)         \
+    {                                                                                      \
+        row_write(term, x, out, row);                                                      \
+    }
+ROW_WRITE(scaled, WRITE_SCALED)
+ROW_WRITE(softmax, WRITE_SOFTMAX)
+ROW_WRITE(log_softmax, WRITE_LOG_SOFTMAX)
+
+/* -- Rows in the lanes -- */
+
+#define LANES_OF(group, vectors)                                                                          \
+    void loads1_##group##_max(struct lane_view, size_t, vec[GROUP]);                                      \
+    void loads1_##group##_max(struct lane_view x, size_t classes, vec max[GROUP])                         \
+    {                                                                                                     \
+        vec own[GROUP];                                                                                   \
+        lanes_max(x, classes, vectors, VEC_WIDTH, own);                                                   \
+        for (int v = 0; v < vectors; v++) max[v] = own[v];                                                \
+    }                                                                                                     \
+    void stores1_##group##_scaled(const struct lane_args *, struct lane_view, size_t);                    \
+    void stores1_##group##_scaled(const struct lane_args *from, struct lane_view out, size_t classes)     \
+    {                                                                                                     \
+        struct row_lanes constants[GROUP];                                                                \
+        for (int v = 0; v < vectors; v++) constants[v] = from->row[v];                                    \
+        struct lane_args a = *from;                                                                       \
+        a.row = constants;                                                                                \
+        lanes_write(WRITE_SCALED, &a, out, classes, vectors, VEC_WIDTH);                                  \
+    }
+LANES_OF(lanes, 1)
+LANES_OF(lanes_group, GROUP)
+
+void loads1_lanes_exp_sum(const struct lane_args *from, size_t classes, wide sum[GROUP], veci ties[GROUP]);
+void loads1_lanes_exp_sum(const struct lane_args *from, size_t classes, wide sum[GROUP], veci ties[GROUP])
+{
+    const struct row_lanes constants = from->row[0];
+    struct lane_args a = *from;
+    a.row = &constants;
+    lanes_sum_narrow(SUM_EXP_BUT_MAX, &a, classes, 1, VEC_WIDTH, sum, ties);
+}
+
+/* -- Elements -- */
+
+#define ELEMENTS_OF(name, kind, arrays, ...)                                                        \
+    double loads##arrays##_##name(const real *, const real *, real *, double);                      \
+    double loads##arrays##_##name(const real *x, const real *y, real *out, double scale)            \
+    {                                                                                               \
+        (void)y, (void)scale;                                                                       \
+        struct element_job job = {.in = x, .out = out, .count = COUNT, .keep = 1.0, __VA_ARGS__};   \
+        element_loop(kind, &job);                                                                   \
+        return job.sum;                                                                             \
+    }
+ELEMENTS_OF(sigmoid, SIGMOID, 1, .scale = 1.0)
+ELEMENTS_OF(log_sigmoid, LOG_SIGMOID, 1, .scale = 1.0)
+ELEMENTS_OF(bce, BCE, 2, .in2 = y, .want_sum = 1, .scale = scale)
+ELEMENTS_OF(bce_with_logits, BCE_WITH_LOGITS, 2, .in2 = y, .want_sum = 1, .scale = scale)
