@@ -72,6 +72,7 @@ MATH struct finished finish_state(struct row_job *job, struct row_pass *pass, si
         rest = wide_load(job->rest + i); /* exactly what a later call will be given */
     }
     vec target = with_target ? vec_load(pass->target_logit + i) : f.max;
+    if (with_target) vec_store_double(job->target_logit + i, target);
     if (want_log) {
         vec high = vec_from_wide(rest), low = vec_from_wide(wide_sub(rest, wide_from_vec(high)));
         vec log_rest = log1p_sum(high, low);

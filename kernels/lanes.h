@@ -13,6 +13,9 @@
  * more than one cache line. */
 #define GROUP 4
 
+/* Classes of the widest row that takes the way through a tile. */
+#define TILE_CLASSES (4 * LANES)
+
 /* Row v * VEC_WIDTH + lane, class j: data[v * vector_step + j * stride + lane]. */
 struct lane_view {
     real *data;
@@ -75,65 +78,61 @@ MATH vec lane_step(enum sum_term term, const struct lane_args *a, size_t class_i
     return value;
 }
 
-/* One virtual lane's sum in a block: the tree over its steps, in double. */
-MATH wide lane_sum(enum sum_term term, const int unroll, const struct lane_args *a, size_t first, size_t steps, int v,
-                   const size_t lanes, veci *ties)
+/* One virtual lane's sums in a block, of each vector of rows: the tree of block_sum over its
+ * steps. All terms come first, for they don't wait for each other. */
+MATH void lane_sum(enum sum_term term, const struct lane_args *a, size_t first, size_t steps, const int vectors,
+                   const size_t lanes, vec sum[GROUP], veci ties[GROUP])
 {
-#define STEP(s) lane_step(term, a, first + (s) * LANES, v, lanes, ties)
-    vec low, high;
-    if (unroll && steps == STEPS) {
-        low = STEP(0);
-        low = vec_add(low, STEP(1));
-        high = STEP(2);
-        high = vec_add(high, STEP(3));
-        low = vec_add(low, high);
-        high = STEP(4);
-        high = vec_add(high, STEP(5));
-        vec last = STEP(6);
-        last = vec_add(last, STEP(7));
-        low = vec_add(low, vec_add(high, last));
-    } else { /* the same tree, held[i] being a finished part of 2^i steps */
-        vec held[4];
-        low = vec_set(0);
-        for (size_t s = 0; s < steps; s++) {
-            low = STEP(s);
-            size_t level = 0;
-            for (; s >> level & 1; level++) low = vec_add(held[level], low);
-            held[level] = low;
-        }
-        if (steps) { /* parts that nothing joined, the smallest first */
-            size_t level = 0;
-            while (!(steps >> level & 1)) level++;
-            for (low = held[level++]; steps >> level; level++)
-                if (steps >> level & 1) low = vec_add(held[level], low);
-        }
-    }
-#undef STEP
-    return wide_from_vec(low);
+    vec value[STEPS][GROUP];
+    size_t s = 0; /* there is at least one step */
+    do
+        UNROLL for (int v = 0; v < vectors; v++) value[s][v] = lane_step(term, a, first + s * LANES, v, lanes, &ties[v]);
+    while (++s < steps);
+    for (size_t half = 1; half < steps; half *= 2)
+        for (s = 0; s + half < steps; s += 2 * half)
+            UNROLL for (int v = 0; v < vectors; v++) value[s][v] = vec_add(value[s][v], value[s + half][v]);
+    UNROLL for (int v = 0; v < vectors; v++) sum[v] = value[0][v];
 }
 
-/* The same tree where no virtual lane has more than one class. */
+/* The same of few classes, whose terms are all there. */
+MATH wide lane_total(const vec *term, const size_t vectors, size_t l, size_t classes)
+{
+    const size_t step = vectors * LANES;
+    const vec *at = term + l * vectors;
+    vec sum = at[0];
+    if (l + LANES < classes) sum = vec_add(sum, at[step]);
+    if (l + 2 * LANES < classes) {
+        vec high = at[2 * step];
+        if (l + 3 * LANES < classes) high = vec_add(high, at[3 * step]);
+        sum = vec_add(sum, high);
+    }
+    return wide_from_vec(sum);
+}
+
+/* lanes_sum where vectors times classes is at most TILE_CLASSES, and not 0. */
 MATH void lanes_sum_narrow(enum sum_term term, const struct lane_args *a, size_t classes, const int vectors,
                            const size_t lanes, wide sum[GROUP], veci ties[GROUP])
 {
-    for (int v = 0; v < vectors; v++) {
-        vec term_of[LANES];
+    vec term_of[TILE_CLASSES];
+    const size_t n = (size_t)vectors;
+    UNROLL for (int v = 0; v < vectors; v++) ties[v] = veci_set(0);
+    for (size_t j = 0; j < classes; j++)
+        UNROLL for (int v = 0; v < vectors; v++) term_of[j * n + (size_t)v] = lane_step(term, a, j, v, lanes, &ties[v]);
+    ROLLED for (int v = 0; v < vectors; v++) {
+        const vec *terms = term_of + v;
         wide fold[8];
-        veci equal = veci_set(0);
-        for (size_t j = 0; j < classes; j++) term_of[j] = lane_step(term, a, j, v, lanes, &equal);
-        for (size_t k = 0; k < 8; k++) {
+        UNROLL for (size_t k = 0; k < 8; k++) {
             fold[k] = wide_set(0.0);
             if (k >= classes) continue;
-            fold[k] = wide_from_vec(term_of[k]);
-            if (k + 16 < classes) fold[k] = wide_add(fold[k], wide_from_vec(term_of[k + 16]));
+            fold[k] = lane_total(terms, n, k, classes);
+            if (k + 16 < classes) fold[k] = wide_add(fold[k], lane_total(terms, n, k + 16, classes));
             if (k + 8 >= classes) continue;
-            wide high = wide_from_vec(term_of[k + 8]);
-            if (k + 24 < classes) high = wide_add(high, wide_from_vec(term_of[k + 24]));
+            wide high = lane_total(terms, n, k + 8, classes);
+            if (k + 24 < classes) high = wide_add(high, lane_total(terms, n, k + 24, classes));
             fold[k] = wide_add(fold[k], high);
         }
         sum[v] = wide_add(wide_add(wide_add(fold[0], fold[4]), wide_add(fold[2], fold[6])),
                           wide_add(wide_add(fold[1], fold[5]), wide_add(fold[3], fold[7])));
-        ties[v] = equal;
     }
 }
 
@@ -153,9 +152,8 @@ MATH void lanes_bin(wide fold[8][GROUP], const int vectors, struct bins *bins)
     }
 }
 
-/* Sum of a term over the classes, a row a lane, wide. ties: of SUM_EXP_BUT_MAX. unroll: for
- * the terms that are worth it. */
-MATH void lanes_sum(enum sum_term term, const int unroll, const struct lane_args *a, size_t classes, const int vectors,
+/* Sum of a term over the classes, a row a lane, wide. ties: of SUM_EXP_BUT_MAX. */
+MATH void lanes_sum(enum sum_term term, const struct lane_args *a, size_t classes, const int vectors,
                     const size_t lanes, wide sum[GROUP], veci ties[GROUP])
 {
     wide fold[8][GROUP];
@@ -167,19 +165,24 @@ MATH void lanes_sum(enum sum_term term, const int unroll, const struct lane_args
         if (first == 0 || binned)
             ROLLED for (int k = 0; k < 8; k++)
                 UNROLL for (int v = 0; v < vectors; v++) fold[k][v] = wide_set(0.0);
-        ROLLED for (size_t k = 0; k < 8 && k < count; k++)
-            ROLLED for (int v = 0; v < vectors; v++) {
-                /* (k + k+16) + (k+8 + k+24); a lane without a class is zero, and left out */
-                wide half[2];
-                size_t halves = k + 8 < count ? 2 : 1;
-                ROLLED for (size_t h = 0; h < halves; h++)
-                    ROLLED for (size_t l = k + 8 * h; l < LANES && l < count; l += 16) {
-                        wide sum_l = lane_sum(term, unroll, a, first + l, (count - l + LANES - 1) / LANES, v, lanes, &ties[v]);
-                        half[h] = l < 16 ? sum_l : wide_add(half[h], sum_l);
+        ROLLED for (size_t k = 0; k < 8 && k < count; k++) {
+            /* (k + k+16) + (k+8 + k+24); a lane without a class is zero, and left out */
+            wide half[2][GROUP];
+            size_t halves = k + 8 < count ? 2 : 1;
+            ROLLED for (size_t h = 0; h < halves; h++)
+                ROLLED for (size_t l = k + 8 * h; l < LANES && l < count; l += 16) {
+                    vec lane[GROUP];
+                    lane_sum(term, a, first + l, (count - l + LANES - 1) / LANES, vectors, lanes, lane, ties);
+                    UNROLL for (int v = 0; v < vectors; v++) {
+                        wide sum_l = wide_from_vec(lane[v]);
+                        half[h][v] = l < 16 ? sum_l : wide_add(half[h][v], sum_l);
                     }
-                if (halves == 2) half[0] = wide_add(half[0], half[1]);
-                fold[k][v] = wide_add(fold[k][v], half[0]);
+                }
+            UNROLL for (int v = 0; v < vectors; v++) {
+                if (halves == 2) half[0][v] = wide_add(half[0][v], half[1][v]);
+                fold[k][v] = wide_add(fold[k][v], half[0][v]);
             }
+        }
         if (binned) lanes_bin(fold, vectors, a->bins);
     }
     if (classes == 0)
@@ -196,7 +199,7 @@ MATH void lanes_sum(enum sum_term term, const int unroll, const struct lane_args
 static void lanes_sum_any(enum sum_term term, const struct lane_args *a, size_t classes, wide sum[GROUP])
 {
     veci ties[GROUP];
-    lanes_sum(term, 0, a, classes, 1, VEC_WIDTH, sum, ties);
+    lanes_sum(term, a, classes, 1, VEC_WIDTH, sum, ties);
 }
 
 /* a: x, x2, w, row and target are used. */
@@ -217,68 +220,82 @@ MATH void lanes_write(const enum write_term term, const struct lane_args *a, str
 /* -- Rows that do not lie side by side: VEC_WIDTH of them are brought into a tile,
  * tile[j * VEC_WIDTH + lane], and back. -- */
 
-/* Classes of the widest row that takes this way. */
-#define TILE_CLASSES 128
-
 MATH void *tensor_at(const struct row_tensor *tensor, size_t row, size_t j)
 {
     return (char *)tensor->data + (tensor->row[row] + (ptrdiff_t)j * tensor->class_stride) * (ptrdiff_t)dtype_size(tensor->dtype);
+}
+
+/* Packed reals of count rows, one after the other, between a tensor's rows and a scratch. Rows
+ * that lie one after the other go as one. */
+MATH int rows_are_packed(const struct row_tensor *tensor, size_t first, size_t count, size_t classes)
+{
+    for (size_t w = 1; w < count; w++)
+        if (tensor->row[first + w] != tensor->row[first] + (ptrdiff_t)(w * classes)) return 0;
+    return tensor->class_stride == 1;
 }
 
 /* Rows first ... of a tensor, of which count exist; the other lanes repeat the last one. */
 static void tile_read(const struct row_tensor *tensor, size_t first, size_t count, size_t classes, double softcap,
                       real *tile)
 {
+    real scratch[TILE_CLASSES * VEC_WIDTH];
     const real *rows[VEC_WIDTH];
     const ptrdiff_t stride = tensor->class_stride;
     int unit = count == VEC_WIDTH; /* neighbours, a lane apart */
-    for (size_t w = 0; w < VEC_WIDTH; w++) {
-        ptrdiff_t row = tensor->row[first + (w < count ? w : count - 1)];
-        rows[w] = (const real *)tensor->data + (tensor->dtype == REAL_DTYPE ? row : 0);
-        unit &= row == tensor->row[first] + (ptrdiff_t)w;
-    }
-    if (tensor->dtype == REAL_DTYPE && stride == 1 && classes >= 4)
-        for (size_t j = 0;; j = j + 8 > classes ? classes - 4 : j + 4) { /* the last four may overlap */
+    for (size_t w = 0; w < count; w++) unit &= tensor->row[first + w] == tensor->row[first] + (ptrdiff_t)w;
+    if (unit && stride != 1)
+        for (size_t j = 0; j < classes; j++)
+            storage_read(tensor_at(tensor, first, j), tensor->dtype, 1, VEC_WIDTH, tile + j * VEC_WIDTH);
+    else {
+        int in_place = tensor->dtype == REAL_DTYPE && stride == 1;
+        for (size_t w = 0; w < VEC_WIDTH; w++)
+            rows[w] = in_place ? (const real *)tensor->data + tensor->row[first + (w < count ? w : count - 1)]
+                               : scratch + (w < count ? w : count - 1) * classes;
+        if (!in_place && rows_are_packed(tensor, first, count, classes))
+            storage_read(tensor_at(tensor, first, 0), tensor->dtype, 1, count * classes, scratch);
+        else if (!in_place)
+            for (size_t w = 0; w < count; w++)
+                storage_read(tensor_at(tensor, first + w, 0), tensor->dtype, stride, classes, scratch + w * classes);
+        for (size_t j = 0; classes >= 4; j = j + 8 > classes ? classes - 4 : j + 4) { /* the last four may overlap */
             vec columns[4];
             vec_load_rows4(rows, (ptrdiff_t)j, columns);
             for (size_t c = 0; c < 4; c++) vec_store(tile + (j + c) * VEC_WIDTH, columns[c]);
             if (j + 4 == classes) break;
         }
-    else if (unit)
-        for (size_t j = 0; j < classes; j++) {
-            storage_read(tensor_at(tensor, first, j), tensor->dtype, 1, VEC_WIDTH, tile + j * VEC_WIDTH);
-        }
-    else
-        for (size_t w = 0; w < VEC_WIDTH; w++) {
-            ptrdiff_t row = tensor->row[first + (w < count ? w : count - 1)];
-            for (size_t j = 0; j < classes; j++)
-                tile[j * VEC_WIDTH + w] = read_one(tensor->data, tensor->dtype, row + (ptrdiff_t)j * stride);
-        }
+        for (size_t j = 0; classes < 4 && j < classes; j++)
+            for (size_t w = 0; w < VEC_WIDTH; w++) tile[j * VEC_WIDTH + w] = rows[w][j];
+    }
     if (softcap != 0.0) softcap_all(tile, classes * VEC_WIDTH, softcap);
 }
 
 static void tile_write(const struct row_tensor *tensor, size_t first, size_t count, size_t classes, const real *tile)
 {
-    real *rows[VEC_WIDTH];
+    real scratch[TILE_CLASSES * VEC_WIDTH], *rows[VEC_WIDTH];
     const ptrdiff_t stride = tensor->class_stride;
     int unit = count == VEC_WIDTH;
-    if (tensor->dtype == REAL_DTYPE && stride == 1 && classes >= 4 && count == VEC_WIDTH) {
-        for (size_t w = 0; w < VEC_WIDTH; w++) rows[w] = (real *)tensor->data + tensor->row[first + w];
-        for (size_t j = 0;; j = j + 8 > classes ? classes - 4 : j + 4) {
-            vec columns[4];
-            for (size_t c = 0; c < 4; c++) columns[c] = vec_load(tile + (j + c) * VEC_WIDTH);
-            vec_store_rows4(rows, (ptrdiff_t)j, columns);
-            if (j + 4 == classes) return;
-        }
-    }
     for (size_t w = 0; w < count; w++) unit &= tensor->row[first + w] == tensor->row[first] + (ptrdiff_t)w;
-    if (unit)
+    if (unit && stride != 1) {
         for (size_t j = 0; j < classes; j++)
             storage_write(tensor_at(tensor, first, j), tensor->dtype, 1, VEC_WIDTH, tile + j * VEC_WIDTH);
+        return;
+    }
+    int in_place = tensor->dtype == REAL_DTYPE && stride == 1 && count == VEC_WIDTH;
+    for (size_t w = 0; w < VEC_WIDTH; w++)
+        rows[w] = in_place ? (real *)tensor->data + tensor->row[first + w] : scratch + w * classes;
+    for (size_t j = 0; classes >= 4; j = j + 8 > classes ? classes - 4 : j + 4) {
+        vec columns[4];
+        for (size_t c = 0; c < 4; c++) columns[c] = vec_load(tile + (j + c) * VEC_WIDTH);
+        vec_store_rows4(rows, (ptrdiff_t)j, columns);
+        if (j + 4 == classes) break;
+    }
+    for (size_t j = 0; classes < 4 && j < classes; j++)
+        for (size_t w = 0; w < VEC_WIDTH; w++) rows[w][j] = tile[j * VEC_WIDTH + w];
+    if (in_place) return;
+    if (rows_are_packed(tensor, first, count, classes))
+        storage_write(tensor_at(tensor, first, 0), tensor->dtype, 1, count * classes, scratch);
     else
         for (size_t w = 0; w < count; w++)
-            for (size_t j = 0; j < classes; j++)
-                write_one(tensor->data, tensor->dtype, tensor->row[first + w] + (ptrdiff_t)j * stride, tile[j * VEC_WIDTH + w]);
+            storage_write(tensor_at(tensor, first + w, 0), tensor->dtype, stride, classes, scratch + w * classes);
 }
 
 #endif

@@ -60,15 +60,15 @@ static void row_zero(const struct row_view *row, size_t classes)
     for (size_t j = 0; j < classes; j++) write_one(row->data, row->dtype, (ptrdiff_t)j * row->stride, 0);
 }
 
-static void load_target_logits(struct row_job *job, struct row_pass *pass, size_t first, size_t count)
+static void load_target_logits(const struct row_job *job, struct row_pass *pass, size_t first, size_t count)
 {
     for (size_t i = first; i < first + count; i++) {
-        job->target_logit[i] = -INFINITY;
+        pass->target_logit[i] = (real)-INFINITY;
         if (job->target[i] < 0) continue;
         struct row_view in = logits_of(job, i);
         real x = read_one(in.data, in.dtype, (ptrdiff_t)job->target[i] * in.stride);
         if (in.softcap != 0.0) softcap_all(&x, 1, in.softcap);
-        job->target_logit[i] = pass->target_logit[i] = x;
+        pass->target_logit[i] = x;
     }
 }
 
@@ -163,22 +163,56 @@ static void softmax_along(struct row_job *job, struct row_pass *pass, size_t fir
 /* Of wide rows: apart, so that what these loops need is not set up for narrow ones. */
 static __attribute__((noinline)) void lanes_exp_sum_group(const struct lane_args *a, size_t classes, wide sum[GROUP], veci ties[GROUP])
 {
-    lanes_sum(SUM_EXP_BUT_MAX, 1, a, classes, GROUP, VEC_WIDTH, sum, ties);
+    lanes_sum(SUM_EXP_BUT_MAX, a, classes, GROUP, VEC_WIDTH, sum, ties);
 }
 
 static __attribute__((noinline)) void lanes_exp_sum_vector(const struct lane_args *a, size_t classes, wide sum[GROUP], veci ties[GROUP])
 {
-    lanes_sum(SUM_EXP_BUT_MAX, 1, a, classes, 1, VEC_WIDTH, sum, ties);
+    lanes_sum(SUM_EXP_BUT_MAX, a, classes, 1, VEC_WIDTH, sum, ties);
 }
 
 static __attribute__((noinline)) void lanes_exp_sum_partial(const struct lane_args *a, size_t classes, size_t lanes, wide sum[GROUP], veci ties[GROUP])
 {
-    lanes_sum(SUM_EXP_BUT_MAX, 0, a, classes, 1, lanes, sum, ties);
+    lanes_sum(SUM_EXP_BUT_MAX, a, classes, 1, lanes, sum, ties);
+}
+
+/* Row i of a view. */
+MATH real *lane_row(struct lane_view view, size_t i)
+{
+    return view.data + (ptrdiff_t)(i / VEC_WIDTH) * view.vector_step + i % VEC_WIDTH;
+}
+
+MATH void lanes_target_logits(const struct row_job *job, struct row_pass *pass, size_t first, size_t count, struct lane_view x)
+{
+    for (size_t i = 0; i < count; i++) {
+        int64_t y = job->target[first + i];
+        pass->target_logit[first + i] = y >= 0 ? lane_row(x, i)[(ptrdiff_t)y * x.stride] : (real)-INFINITY;
+    }
+}
+
+static void lanes_zero(struct lane_view view, size_t i, size_t classes)
+{
+    for (size_t j = 0; view.data && j < classes; j++) lane_row(view, i)[(ptrdiff_t)j * view.stride] = 0;
 }
 
 struct lane_outputs {
     struct lane_view out, out2; /* data NULL: not wanted */
 };
+
+/* The target's own gradient, and the zeros of ignored rows, over what was written to all. */
+MATH void lanes_target_gradients(const struct row_job *job, const struct row_pass *pass, size_t first, size_t count,
+                                 const struct lane_outputs *to)
+{
+    const struct lane_view out = to->out;
+    for (size_t i = 0; i < count; i++) {
+        int64_t y = job->target[first + i];
+        if (y >= 0 && out.data) lane_row(out, i)[(ptrdiff_t)y * out.stride] = pass->target_gradient[first + i];
+        else if (y == XENT_NO_TARGET) {
+            lanes_zero(to->out, i, job->classes);
+            lanes_zero(to->out2, i, job->classes);
+        }
+    }
+}
 
 /* vectors whole vectors of rows from row first on, or one with the given number of lanes. out
  * may be x. */
@@ -196,9 +230,11 @@ MATH void softmax_lanes(struct row_job *job, struct row_pass *pass, size_t first
     struct row_target target = target_of(job);
     struct row_view weights = weights_of(job);
     struct lane_args a = {x, x2, &weights, {nowhere, 0, 0}, row, pass->bins + first, &target};
+    const size_t rows = job->rows - first < (size_t)vectors * lanes ? job->rows - first : (size_t)vectors * lanes;
     vec max[GROUP];
     wide sum[GROUP];
     veci ties[GROUP];
+    if (with_target) lanes_target_logits(job, pass, first, rows, x);
 #define SLOT(v) (first + (size_t)(v) * VEC_WIDTH)
     if (keep) a.store = to->out;
     if (job->have_state || job->have_max)
@@ -222,7 +258,7 @@ MATH void softmax_lanes(struct row_job *job, struct row_pass *pass, size_t first
         wide_store_total(pass->entropy + first, sum[0]);
     }
     if (!job->have_state && !job->max_only) {
-        if (classes <= LANES) lanes_sum_narrow(SUM_EXP_BUT_MAX, &a, classes, vectors, lanes, sum, ties);
+        if (classes - 1 < TILE_CLASSES / (size_t)vectors) lanes_sum_narrow(SUM_EXP_BUT_MAX, &a, classes, vectors, lanes, sum, ties);
         else if (vectors == GROUP) lanes_exp_sum_group(&a, classes, sum, ties);
         else if (lanes == VEC_WIDTH) lanes_exp_sum_vector(&a, classes, sum, ties);
         else lanes_exp_sum_partial(&a, classes, lanes, sum, ties);
@@ -242,15 +278,16 @@ MATH void softmax_lanes(struct row_job *job, struct row_pass *pass, size_t first
         row[v].amount = vec_load(pass->target_amount + SLOT(v));
     }
     if (options && to->out2.data) lanes_write(WRITE_TARGET_GRADIENT, &a, to->out2, classes, vectors, lanes);
-    if (!to->out.data) return;
     UNROLL for (int v = 0; v < vectors; v++) row[v].amount = vec_load(pass->amount + SLOT(v));
 #undef SLOT
     if (keep) {
         a.x = to->out;
         lanes_write(WRITE_SCALED, &a, to->out, classes, vectors, lanes);
+    } else if (!to->out.data) {
     } else if (write == WRITE_LOG_SOFTMAX) lanes_write(WRITE_LOG_SOFTMAX, &a, to->out, classes, vectors, lanes);
     else if (options) lanes_write(WRITE_SOFTMAX_LESS, &a, to->out, classes, vectors, lanes);
     else lanes_write(WRITE_SOFTMAX, &a, to->out, classes, vectors, lanes);
+    if (with_target) lanes_target_gradients(job, pass, first, rows, to);
 }
 
 /* The three sizes, of which each is compiled once. */
@@ -282,7 +319,6 @@ MATH struct lane_view positions_of(const struct row_tensor *tensor, size_t i)
 /* Positions next to each other in memory, of this precision. */
 static void softmax_direct(struct row_job *job, struct row_pass *pass, enum write_term write, int with_target)
 {
-    if (with_target) load_target_logits(job, pass, 0, job->rows);
     for (size_t i = 0, next; i < job->rows; i = next) {
         size_t left = job->rows - i;
         struct lane_view x = positions_of(&job->in, i), x2 = positions_of(&job->in2, i);
@@ -298,24 +334,33 @@ static void softmax_direct(struct row_job *job, struct row_pass *pass, enum writ
             softmax_partial(job, pass, i, x, x2, &to, left, write, with_target);
         }
     }
-    if (with_target) store_target_gradients(job, pass, 0, job->rows);
 }
 
-/* Rows anywhere, of at most TILE_CLASSES classes, through tiles. */
-static void softmax_tiled(struct row_job *job, struct row_pass *pass, size_t first, size_t count,
-                          enum write_term write, int with_target)
+/* Rows anywhere, of at most TILE_CLASSES classes, through tiles: a vector of rows each. Returns
+ * the number of rows taken, which is more than a vector's where their tiles take no more room. */
+static size_t softmax_tiled(struct row_job *job, struct row_pass *pass, size_t first, enum write_term write,
+                            int with_target)
 {
     real tile[TILE_CLASSES * VEC_WIDTH], tile2[TILE_CLASSES * VEC_WIDTH], tile3[TILE_CLASSES * VEC_WIDTH];
-    struct lane_view none = {NULL, 0, 0}, x = {tile, VEC_WIDTH, VEC_WIDTH}, x2 = {tile2, VEC_WIDTH, VEC_WIDTH};
+    const size_t left = job->rows - first, size = job->classes * VEC_WIDTH;
+    const int group = left >= GROUP * VEC_WIDTH && job->classes <= TILE_CLASSES / GROUP && !job->options;
+    const size_t count = group ? GROUP * VEC_WIDTH : left < VEC_WIDTH ? left : VEC_WIDTH;
+    struct lane_view none = {NULL, 0, 0}, x = {tile, VEC_WIDTH, (ptrdiff_t)size}, x2 = none;
     struct lane_outputs to = {job->out.data ? x : none, none};
     if (job->out2.data) to.out2 = (struct lane_view){tile3, VEC_WIDTH, VEC_WIDTH};
-    if (with_target) load_target_logits(job, pass, first, count);
-    tile_read(&job->in, first, count, job->classes, job->options ? job->options->softcap : 0.0, tile);
-    if (job->in2.data) tile_read(&job->in2, first, count, job->classes, 0.0, tile2);
-    softmax_vector(job, pass, first, x, job->in2.data ? x2 : none, &to, write, with_target);
-    if (job->out.data) tile_write(&job->out, first, count, job->classes, tile);
+    for (size_t i = 0; i < count; i += VEC_WIDTH)
+        tile_read(&job->in, first + i, group ? VEC_WIDTH : count, job->classes,
+                  job->options ? job->options->softcap : 0.0, tile + i / VEC_WIDTH * size);
+    if (job->in2.data) {
+        tile_read(&job->in2, first, count, job->classes, 0.0, tile2);
+        x2 = (struct lane_view){tile2, VEC_WIDTH, VEC_WIDTH};
+    }
+    if (group) softmax_group(job, pass, first, x, x2, &to, write, with_target);
+    else softmax_vector(job, pass, first, x, x2, &to, write, with_target);
+    for (size_t i = 0; job->out.data && i < count; i += VEC_WIDTH)
+        tile_write(&job->out, first + i, group ? VEC_WIDTH : count, job->classes, tile + i / VEC_WIDTH * size);
     if (job->out2.data) tile_write(&job->out2, first, count, job->classes, tile3);
-    if (with_target) store_target_gradients(job, pass, first, count);
+    return count;
 }
 
 /* Whether a tile of count rows is cheaper than the rows one by one: a tile takes as
@@ -362,7 +407,7 @@ static void softmax_job(struct row_job *job, enum write_term write, int with_tar
         size_t left = job->rows - i;
         count = left < VEC_WIDTH ? left : VEC_WIDTH;
         if (tile_pays(count, job->classes) && !job->want_argmax) {
-            softmax_tiled(job, &pass, i, count, write, with_target);
+            count = softmax_tiled(job, &pass, i, write, with_target);
             continue;
         }
         size_t group = along_group(job->classes);
