@@ -92,29 +92,31 @@ struct block_args {
     const struct row_target *target;
 };
 
-MATH vec block_step(enum sum_term term, const struct block_args *a, const int whole, size_t step, size_t column,
-                    veci *ties)
+/* The terms of n classes of a block, from class at on; 0 in the other lanes. */
+MATH vec block_step(enum sum_term term, const struct block_args *a, size_t at, const size_t n, veci *ties)
 {
-    size_t at = step * LANES + column;
-    if (!whole && step * LANES >= a->count) return vec_set(0);
-    vec x2 = sum_reads_second(term) ? vec_load(a->x2 + at) : vec_set(0);
-    vec w = sum_reads_weight(term) ? vec_load(a->w + at) : vec_set(0);
-    vec stored, value = sum_value(term, vec_load(a->x + at), x2, w, a->row, a->target, &stored, ties);
-    if (sum_stores(term)) vec_store(a->store + at, stored);
-    else if (!whole && at + VEC_WIDTH > a->count) { /* padding is nothing to these terms */
+    const real fill = sum_stores(term) ? (real)-INFINITY : 0; /* whose exponential is nothing */
+    const int whole = n == VEC_WIDTH;
+    vec zero = vec_set(0), x = whole ? vec_load(a->x + at) : vec_load_partial(a->x + at, n, vec_set(fill));
+    vec x2 = !sum_reads_second(term) ? zero : whole ? vec_load(a->x2 + at) : vec_load_partial(a->x2 + at, n, zero);
+    vec w = !sum_reads_weight(term) ? zero : whole ? vec_load(a->w + at) : vec_load_partial(a->w + at, n, zero);
+    vec stored, value = sum_value(term, x, x2, w, a->row, a->target, &stored, ties);
+    if (sum_stores(term) && whole) vec_store(a->store + at, stored);
+    else if (sum_stores(term)) vec_store_partial(a->store + at, stored, n);
+    else if (!whole) {
         real lanes[VEC_WIDTH];
         vec_store(lanes, value);
-        value = vec_load_partial(lanes, at < a->count ? a->count - at : 0, vec_set(0));
+        value = vec_load_partial(lanes, n, zero);
     }
     return value;
 }
 
-/* The 32 virtual lanes' sums of a block, folded wide. */
-MATH fold8 block_sum(const enum sum_term term, const struct block_args *a, const int whole, veci *ties)
+/* The 32 virtual lanes' sums of a whole block, folded wide. */
+MATH fold8 block_sum(const enum sum_term term, const struct block_args *a, veci *ties)
 {
     vec lanes[VECTORS];
     ROLLED for (size_t k = 0; k < VECTORS; k++) {
-#define STEP(s) block_step(term, a, whole, s, k * VEC_WIDTH, ties)
+#define STEP(s) block_step(term, a, (s) * LANES + k * VEC_WIDTH, VEC_WIDTH, ties)
         vec low = STEP(0), high;
         low = vec_add(low, STEP(1));
         high = STEP(2);
@@ -126,6 +128,26 @@ MATH fold8 block_sum(const enum sum_term term, const struct block_args *a, const
         last = vec_add(last, STEP(7));
         lanes[k] = vec_add(low, vec_add(high, last));
 #undef STEP
+    }
+    return fold8_lanes(lanes);
+}
+
+/* The same tree of a block that need not be whole. */
+MATH fold8 block_sum_partial(const enum sum_term term, const struct block_args *a, veci *ties)
+{
+    const size_t steps = (a->count + LANES - 1) / LANES;
+    vec lanes[VECTORS];
+    for (size_t k = 0; k < VECTORS; k++) {
+        vec value[STEPS];
+        value[0] = vec_set(0);
+        ROLLED for (size_t s = 0; s < steps; s++) {
+            size_t at = s * LANES + k * VEC_WIDTH;
+            value[s] = at + VEC_WIDTH <= a->count ? block_step(term, a, at, VEC_WIDTH, ties)
+                                                  : block_step(term, a, at, at < a->count ? a->count - at : 0, ties);
+        }
+        for (size_t half = 1; half < steps; half *= 2)
+            for (size_t s = 0; s + half < steps; s += 2 * half) value[s] = vec_add(value[s], value[s + half]);
+        lanes[k] = value[0];
     }
     return fold8_lanes(lanes);
 }
@@ -148,15 +170,7 @@ static total along_sum(enum sum_term term, const struct row_operands *from, size
         a.x = row_read(&from->x, first, a.count, 0, tile);
         a.x2 = from->x2.data && sum_reads_second(term) ? row_read(&from->x2, first, a.count, 0, tile2) : a.x;
         a.w = from->w.data && sum_reads_weight(term) ? row_read(&from->w, first, a.count, 0, tile3) : a.x;
-        vec lanes[VECTORS];
-        for (size_t k = 0; k < VECTORS; k++) { /* the tree of block_sum */
-            vec value[STEPS];
-            ROLLED for (size_t s = 0; s < STEPS; s++) value[s] = block_step(term, &a, 0, s, k * VEC_WIDTH, &ties);
-            UNROLL for (size_t half = 1; half < STEPS; half *= 2)
-                for (size_t s = 0; s < STEPS; s += 2 * half) value[s] = vec_add(value[s], value[s + half]);
-            lanes[k] = value[0];
-        }
-        sum = fold8_add(sum, fold8_lanes(lanes));
+        sum = fold8_add(sum, block_sum_partial(term, &a, &ties));
     }
     return fold8_total(sum);
 }
@@ -169,24 +183,25 @@ static total along_exp_sum(const struct row_view *x, real *store, size_t classes
     real tile[BLOCK], tile2[BLOCK];
     fold8 sum = fold8_zero();
     *bins = (struct bins){{0}};
-    vec max = vec_set(m->max);
-    struct row_lanes row = {.exp = exp_row_of(max), .max = max};
+    struct row_view near = *x;
+    near.shift = exp_shift(m->max);
+    struct row_lanes row = {.exp = exp_row_of(vec_set(m->max)), .max = vec_set(m->max - near.shift)};
+    row.exp.shift = vec_set(0);
+    int plain = view_is_plain(&near);
     int64_t found = 0;
     for (size_t c = 0; c * m->chunk < classes; c++) {
         size_t end = (c + 1) * m->chunk < classes ? (c + 1) * m->chunk : classes;
-        int holds_max = mask_any(vec_equal(vec_load(m->lanes[c]), max));
+        int holds_max = mask_any(vec_equal(vec_load(m->lanes[c]), vec_set(m->max)));
         for (size_t first = c * m->chunk; first < end; first += BLOCK) {
             veci equal = veci_set(0);
             struct block_args a = {.count = block_count(classes, first), .row = &row};
-            a.x = row_read(x, first, a.count, (real)-INFINITY, tile);
+            a.x = plain ? (const real *)near.data + first : row_read(&near, first, a.count, (real)-INFINITY, tile);
             a.store = store ? store + first : tile2;
             if (a.count < BLOCK) {
-                a.store = tile2;
-                sum = block_sum(SUM_EXP_BUT_MAX, &a, 0, &equal);
-                if (store) memcpy(store + first, tile2, a.count * sizeof *store);
+                sum = block_sum_partial(SUM_EXP_BUT_MAX, &a, &equal);
                 if (m->max == (real)-INFINITY) found -= (int64_t)((LANES - a.count % LANES) % LANES); /* the padding */
-            } else if (holds_max) sum = block_sum(SUM_EXP_BUT_MAX, &a, 1, &equal);
-            else sum = block_sum(SUM_EXP, &a, 1, &equal);
+            } else if (holds_max) sum = block_sum(SUM_EXP_BUT_MAX, &a, &equal);
+            else sum = block_sum(SUM_EXP, &a, &equal);
             bins_add_total(bins, fold8_total(sum));
             if (holds_max) found += veci_reduce_add(equal);
         }

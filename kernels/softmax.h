@@ -14,7 +14,7 @@
 
 MATH struct row_view row_of(const struct row_tensor *tensor, size_t i)
 {
-    struct row_view view = {NULL, tensor->dtype, tensor->class_stride, 0.0};
+    struct row_view view = {NULL, tensor->dtype, tensor->class_stride, 0.0, 0};
     if (tensor->data) view.data = (char *)tensor->data + tensor->row[i] * (ptrdiff_t)dtype_size(tensor->dtype);
     return view;
 }
@@ -26,14 +26,14 @@ MATH struct row_view logits_of(const struct row_job *job, size_t i)
     return view;
 }
 
-MATH struct row_view plain_view(real *data) { return (struct row_view){data, REAL_DTYPE, 1, 0.0}; }
+MATH struct row_view plain_view(real *data) { return (struct row_view){data, REAL_DTYPE, 1, 0.0, 0}; }
 
 /* The class weights, as a row. */
 MATH struct row_view weights_of(const struct row_job *job)
 {
     const struct row_options *options = job->options;
     if (!options || !options->weight) return plain_view(NULL);
-    return (struct row_view){(void *)(uintptr_t)options->weight, options->weight_dtype, options->weight_stride, 0.0};
+    return (struct row_view){(void *)(uintptr_t)options->weight, options->weight_dtype, options->weight_stride, 0.0, 0};
 }
 
 MATH struct row_target target_of(const struct row_job *job)
@@ -153,7 +153,11 @@ static void softmax_along(struct row_job *job, struct row_pass *pass, size_t fir
             along_write(WRITE_SCALED, &from[r], &out, classes, &row);
         } else if (write == WRITE_LOG_SOFTMAX) along_write(WRITE_LOG_SOFTMAX, &from[r], &out, classes, &row);
         else if (job->options) along_write(WRITE_SOFTMAX_LESS, &from[r], &out, classes, &row);
-        else along_write(WRITE_SOFTMAX, &from[r], &out, classes, &row);
+        else {
+            from[r].x.shift = exp_shift((real)job->max[i]);
+            row.exp.shift = vec_set(0);
+            along_write(WRITE_SOFTMAX, &from[r], &out, classes, &row);
+        }
     }
     if (with_target) store_target_gradients(job, pass, first, count);
 }

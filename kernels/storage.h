@@ -22,6 +22,7 @@ struct row_view {
     xent_dtype dtype;
     ptrdiff_t stride;
     double softcap; /* 0, or reading gives softcap tanh(x / softcap) */
+    real shift;     /* and takes this off */
 };
 
 MATH size_t dtype_size(xent_dtype dtype) { return dtype == XENT_F64 ? 8 : dtype == XENT_F32 ? 4 : 2; }
@@ -29,7 +30,7 @@ MATH size_t dtype_size(xent_dtype dtype) { return dtype == XENT_F64 ? 8 : dtype 
 /* Packed reals that can be read, and written, where they lie. */
 MATH int view_is_plain(const struct row_view *view)
 {
-    return view->dtype == REAL_DTYPE && view->stride == 1 && view->softcap == 0.0;
+    return view->dtype == REAL_DTYPE && view->stride == 1 && view->softcap == 0.0 && view->shift == 0;
 }
 
 MATH void *view_at(const struct row_view *view, size_t first)
@@ -117,6 +118,7 @@ static void view_read(const struct row_view *view, size_t first, size_t count, r
 {
     storage_read(view_at(view, first), view->dtype, view->stride, count, to);
     if (view->softcap != 0.0) softcap_all(to, count, view->softcap);
+    for (size_t j = 0; view->shift != 0 && j < count; j++) to[j] -= view->shift;
 }
 
 static void view_write(const struct row_view *view, size_t first, size_t count, const real *from)

@@ -18,6 +18,8 @@
 #ifndef XENT_KERNELS_MATH_EXP_H
 #define XENT_KERNELS_MATH_EXP_H
 
+#include <math.h> /* INFINITY */
+
 #include "polynomial.h"
 
 /* exp_step: ln 2 / 8, in two parts, in three, and as a wide number. exp_table: {2^(i/8) 2^EXP_BIAS
@@ -79,16 +81,23 @@ static const real exp_table[8][2] = {
 struct exp_row {
     vec shift;     /* 0, or max where |max| >= EXP_SHIFT_FROM; subtracted from x, exactly */
     vec magic;     /* EXP_MAGIC - k */
-    vec floor;     /* max - shift - EXP_REACH */
+    vec floor;     /* max - shift - EXP_REACH; +inf where max is infinite */
 };
+
+/* The shift of a finite maximum, for who subtracts it beforehand; 0 for an infinite one. */
+MATH real exp_shift(real max)
+{
+    real size = max < 0 ? -max : max;
+    return size >= EXP_SHIFT_FROM && size < (real)INFINITY ? max : 0;
+}
 
 MATH struct exp_row exp_row_of(vec max)
 {
-    mask near = vec_less(vec_abs(max), vec_set(EXP_SHIFT_FROM));
+    mask near = vec_less(vec_abs(max), vec_set(EXP_SHIFT_FROM)), infinite = vec_equal(vec_abs(max), vec_set((real)INFINITY));
     vec rest = vec_select(near, max, vec_set(0));
     vec k = vec_sub(vec_fma(rest, vec_set(EXP_EIGHTHS), vec_set(EXP_MAGIC)), vec_set(EXP_MAGIC));
     return (struct exp_row){vec_zero_where(near, max), vec_sub(vec_set(EXP_MAGIC), k),
-                            vec_sub(rest, vec_set(EXP_REACH))};
+                            vec_select(infinite, vec_set((real)INFINITY), vec_sub(rest, vec_set(EXP_REACH)))};
 }
 
 /* exp(x) 2^EXP_BIAS of the reduced argument: x, and magic as in struct exp_row. */
