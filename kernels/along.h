@@ -132,22 +132,37 @@ MATH fold8 block_sum(const enum sum_term term, const struct block_args *a, veci 
     return fold8_lanes(lanes);
 }
 
-/* The same tree of a block that need not be whole. */
+/* The same tree of a block that need not be whole: some whole steps, and perhaps a last one that
+ * ends among the lanes. */
 MATH fold8 block_sum_partial(const enum sum_term term, const struct block_args *a, veci *ties)
 {
-    const size_t steps = (a->count + LANES - 1) / LANES;
+    const size_t whole = a->count / LANES, steps = (a->count + LANES - 1) / LANES;
     vec lanes[VECTORS];
-    for (size_t k = 0; k < VECTORS; k++) {
-        vec value[STEPS];
-        value[0] = vec_set(0);
-        ROLLED for (size_t s = 0; s < steps; s++) {
-            size_t at = s * LANES + k * VEC_WIDTH;
-            value[s] = at + VEC_WIDTH <= a->count ? block_step(term, a, at, VEC_WIDTH, ties)
-                                                  : block_step(term, a, at, at < a->count ? a->count - at : 0, ties);
+    ROLLED for (size_t k = 0; k < VECTORS; k++) {
+        size_t column = k * VEC_WIDTH, at = whole * LANES + column;
+        vec rest = vec_set(0);
+        if (whole < steps && at + VEC_WIDTH <= a->count) rest = block_step(term, a, at, VEC_WIDTH, ties);
+        else if (whole < steps) rest = block_step(term, a, at, at < a->count ? a->count - at : 0, ties);
+#define STEP(s) ((s) < whole ? block_step(term, a, (s) * LANES + column, VEC_WIDTH, ties) : rest)
+        vec low = STEP(0), high, last;
+        if (steps > 1) low = vec_add(low, STEP(1));
+        if (steps > 2) {
+            high = STEP(2);
+            if (steps > 3) high = vec_add(high, STEP(3));
+            low = vec_add(low, high);
         }
-        for (size_t half = 1; half < steps; half *= 2)
-            for (size_t s = 0; s + half < steps; s += 2 * half) value[s] = vec_add(value[s], value[s + half]);
-        lanes[k] = value[0];
+        if (steps > 4) {
+            high = STEP(4);
+            if (steps > 5) high = vec_add(high, STEP(5));
+            if (steps > 6) {
+                last = STEP(6);
+                if (steps > 7) last = vec_add(last, STEP(7));
+                high = vec_add(high, last);
+            }
+            low = vec_add(low, high);
+        }
+        lanes[k] = low;
+#undef STEP
     }
     return fold8_lanes(lanes);
 }

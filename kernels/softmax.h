@@ -93,12 +93,18 @@ MATH int wants_gap(const struct row_job *job, int with_target)
 
 /* -- Along the rows -- */
 
-/* Rows of a group along the row, so that what they keep stays in cache. */
-#define GROUP_ROWS 16
-MATH size_t along_group(size_t classes) { return classes <= 256 ? GROUP_ROWS : classes <= 2048 ? 4 : 1; }
-
 /* Rows that are not plain are unpacked to here once, if they fit. */
 #define SCRATCH 4096
+
+/* Rows of a group along the row: as many as share what lies between the passes, while what they
+ * keep stays in cache. */
+#define GROUP_ROWS 16
+MATH size_t along_group(const struct row_job *job)
+{
+    size_t group = job->classes <= 256 ? GROUP_ROWS : job->classes <= 2048 ? 8 : 2, fit = SCRATCH / (job->classes + 1);
+    int plain = job->in.dtype == REAL_DTYPE && job->in.class_stride == 1;
+    return plain || fit == 0 || group < fit ? group : fit;
+}
 
 static void softmax_along(struct row_job *job, struct row_pass *pass, size_t first, size_t count,
                           enum write_term write, int with_target)
@@ -414,7 +420,7 @@ static void softmax_job(struct row_job *job, enum write_term write, int with_tar
             count = softmax_tiled(job, &pass, i, write, with_target);
             continue;
         }
-        size_t group = along_group(job->classes);
+        size_t group = along_group(job);
         count = left < group ? left : group;
         softmax_along(job, &pass, i, count, write, with_target);
     }
