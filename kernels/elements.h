@@ -27,19 +27,47 @@ struct element_values {
 
 MATH vec sigmoid_numerator(vec x, vec z) { return vec_select(vec_less(x, vec_set(0)), z, vec_set(1)); }
 
+/* n elements from element at on; n is VEC_WIDTH but in a last vector. */
+MATH vec element_load(const void *p, size_t at, const size_t n, real missing)
+{
+    if (!p) return vec_set(missing);
+    const real *from = (const real *)p + at;
+    return n == VEC_WIDTH ? vec_load(from) : vec_load_partial(from, n, vec_set(0));
+}
+
+MATH void element_store(void *p, size_t at, const size_t n, vec a)
+{
+    if (!p) return;
+    if (n == VEC_WIDTH) vec_store((real *)p + at, a);
+    else vec_store_partial((real *)p + at, a, n);
+}
+
+/* a times the elements of p; NULL: ones. */
+MATH vec times(vec a, const void *p, size_t at, const size_t n)
+{
+    return p ? vec_mul(element_load(p, at, n, 1), a) : a;
+}
+
 /* loss = -w (y max(log p, -100) + (1 - y) max(log1p(-p), -100)), and the gradient that
- * PyTorch gives: not the derivative of the clamped loss, but w (p - y) / max((1 - p) p, 1e-12). */
-MATH struct element_values bce_values(vec p, vec y, vec negatives, vec weight, vec scale, int want_logs, int want_out)
+ * PyTorch gives: not the derivative of the clamped loss, but w (p - y) / max((1 - p) p, 1e-12).
+ * p is in [0, 1]. */
+MATH struct element_values bce_values(vec p, vec y, vec negatives, const struct element_job *job, size_t at, const size_t n,
+                                      vec weighted, int want_logs)
 {
     struct element_values r = {p, p, p};
-    vec one = vec_set(1), weighted = vec_mul(weight, scale);
+    vec one = vec_set(1);
     if (want_logs) {
-        vec log_p = log_positive(p), log_q = log1p_of(vec_negate(p)), least = vec_set(-100);
+        vec log_p = log_finite(vec_abs(p)) /* -0 is 0 */, log_q, least = vec_set(-100), infinity = vec_set((real)-INFINITY);
+        log1p_finite(vec_negate(p), &log_q);
+        log_q = vec_select(vec_equal(p, one), infinity, log_q);
         vec negative_part = vec_mul(vec_negate(negatives), vec_max(log_q, least));
-        r.loss = vec_mul(weight, vec_fma(vec_negate(y), vec_max(log_p, least), negative_part));
-        r.out2 = vec_mul(weighted, vec_sub(log_q, log_p));
+        r.loss = times(vec_fma(vec_negate(y), vec_max(log_p, least), negative_part), job->weight, at, n);
+        if (job->out2) {
+            log_p = vec_select(vec_equal(p, vec_set(0)), infinity, log_p);
+            r.out2 = vec_mul(weighted, vec_sub(log_q, log_p));
+        }
     }
-    if (want_out) {
+    if (job->out) {
         vec product = vec_max(vec_mul(vec_sub(one, p), p), vec_set((real)1e-12f) /* the float, in both precisions */);
         r.out = vec_mul(weighted, vec_div(vec_sub(p, y), product));
     }
@@ -47,20 +75,20 @@ MATH struct element_values bce_values(vec p, vec y, vec negatives, vec weight, v
 }
 
 /* loss = w ((1 - y) sp(x) + P y sp(-x)) and its gradients, where nothing cancels if y is 0 or 1. */
-MATH struct element_values bce_with_logits_values(vec x, vec y, vec negatives, vec weight, vec pos_weight, vec scale, int want_logs,
-                                                  int want_out)
+MATH struct element_values bce_with_logits_values(vec x, vec y, vec negatives, const struct element_job *job, size_t at,
+                                                  const size_t n, vec weighted, int want_logs)
 {
     struct element_values r = {x, x, x};
-    vec zero = vec_set(0), one = vec_set(1), weighted = vec_mul(weight, scale);
+    vec zero = vec_set(0), one = vec_set(1);
     vec z = exp_nonpositive(vec_negate(vec_abs(x)));
-    vec positives = vec_mul(pos_weight, y);
+    vec positives = times(y, job->pos_weight, at, n);
     if (want_logs) {
-        vec log_z = log1p_of(z);
+        vec log_z = log1p_unit(z);
         vec plus = vec_add(log_z, vec_max(x, zero)), minus = vec_add(log_z, vec_max(vec_negate(x), zero));
-        r.loss = vec_mul(weight, vec_fma(positives, minus, vec_mul(negatives, plus)));
-        r.out2 = vec_mul(weighted, vec_sub(vec_mul(pos_weight, minus), plus));
+        r.loss = times(vec_fma(positives, minus, vec_mul(negatives, plus)), job->weight, at, n);
+        if (job->out2) r.out2 = vec_mul(weighted, vec_sub(times(minus, job->pos_weight, at, n), plus));
     }
-    if (want_out) {
+    if (job->out) {
         vec large = vec_div(one, vec_add(one, z)), small = vec_mul(z, large);
         mask below = vec_less(x, zero);
         vec plus = vec_select(below, small, large), minus = vec_select(below, large, small);
@@ -79,7 +107,7 @@ MATH struct element_values focal_values(vec x, vec y, vec negatives, vec weight,
 {
     struct element_values r = {x, x, x};
     vec zero = vec_set(0), one = vec_set(1), gamma = vec_set((real)job->focal_gamma), alpha = vec_set((real)job->focal_alpha);
-    vec z = exp_nonpositive(vec_negate(vec_abs(x))), log_z = log1p_of(z);
+    vec z = exp_nonpositive(vec_negate(vec_abs(x))), log_z = log1p_unit(z);
     vec large = vec_div(one, vec_add(one, z)), small = vec_mul(z, large);
     mask below = vec_less(x, zero);
     vec plus = vec_select(below, small, large), minus = vec_select(below, large, small);
@@ -96,21 +124,6 @@ MATH struct element_values focal_values(vec x, vec y, vec negatives, vec weight,
     return r;
 }
 
-/* n elements from element at on; n is VEC_WIDTH but in a last vector. */
-MATH vec element_load(const void *p, size_t at, const size_t n, real missing)
-{
-    if (!p) return vec_set(missing);
-    const real *from = (const real *)p + at;
-    return n == VEC_WIDTH ? vec_load(from) : vec_load_partial(from, n, vec_set(0));
-}
-
-MATH void element_store(void *p, size_t at, const size_t n, vec a)
-{
-    if (!p) return;
-    if (n == VEC_WIDTH) vec_store((real *)p + at, a);
-    else vec_store_partial((real *)p + at, a, n);
-}
-
 /* One vector, written where it is wanted; its losses, 0 in lanes without an element. */
 MATH vec element_vector(const enum element_kind kind, const struct element_job *job, size_t at, const size_t n)
 {
@@ -124,7 +137,7 @@ MATH vec element_vector(const enum element_kind kind, const struct element_job *
         r.out = vec_mul(vec_mul(x2, vec_sub(one, x)), x);
     } else if (kind == LOG_SIGMOID) {
         vec z = exp_nonpositive(vec_negate(vec_abs(x)));
-        r.out = vec_sub(vec_min(x, vec_set(0)), log1p_of(z));
+        r.out = vec_sub(vec_min(x, vec_set(0)), log1p_unit(z));
     } else if (kind == LOG_SIGMOID_BACKWARD) {
         vec z = exp_nonpositive(vec_negate(vec_abs(x)));
         r.out = vec_mul(x2, vec_div(sigmoid_numerator(vec_negate(x), z), vec_add(one, z)));
@@ -135,13 +148,14 @@ MATH vec element_vector(const enum element_kind kind, const struct element_job *
             x2 = vec_fma(x2, keep, vec_set((real)job->spread));
             negatives = vec_fma(negatives, keep, vec_set((real)job->spread));
         }
-        vec weight = element_load(job->weight, at, n, 1);
-        vec scale = vec_mul(vec_set((real)job->scale), element_load(job->in_scale, at, n, 1));
-        if (kind == BCE) r = bce_values(x, x2, negatives, weight, scale, want_logs, job->out != NULL);
-        else if (job->focal_gamma != 0.0) r = focal_values(x, x2, negatives, weight, scale, job);
-        else
-            r = bce_with_logits_values(x, x2, negatives, weight, element_load(job->pos_weight, at, n, 1), scale, want_logs,
-                                       job->out != NULL);
+        vec scale = times(vec_set((real)job->scale), job->in_scale, at, n);
+        if (kind == BCE_WITH_LOGITS && job->focal_gamma != 0.0)
+            r = focal_values(x, x2, negatives, element_load(job->weight, at, n, 1), scale, job);
+        else {
+            vec weighted = times(scale, job->weight, at, n);
+            r = kind == BCE ? bce_values(x, x2, negatives, job, at, n, weighted, want_logs)
+                            : bce_with_logits_values(x, x2, negatives, job, at, n, weighted, want_logs);
+        }
         element_store(job->loss, at, n, r.loss);
         element_store(job->out2, at, n, job->keep != 1.0 ? vec_mul(keep, r.out2) : r.out2);
     }
@@ -196,13 +210,28 @@ static void kernel_sigmoid(struct element_job *job) { element_loop(SIGMOID, job)
 static void kernel_sigmoid_backward(struct element_job *job) { element_loop(SIGMOID_BACKWARD, job); }
 static void kernel_log_sigmoid(struct element_job *job) { element_loop(LOG_SIGMOID, job); }
 static void kernel_log_sigmoid_backward(struct element_job *job) { element_loop(LOG_SIGMOID_BACKWARD, job); }
-static void kernel_bce_with_logits(struct element_job *job) { element_loop(BCE_WITH_LOGITS, job); }
+/* Where there is nothing but input, target and the gradient in the input, the loop is compiled
+ * without the rest. */
+MATH void binary_loop(const enum element_kind kind, struct element_job *job)
+{
+    struct element_job own = *job; /* which no store into a tensor can change */
+    if (!own.weight && !own.pos_weight && !own.in_scale && !own.out2 && own.keep == 1.0 && own.focal_gamma == 0.0) {
+        own.weight = own.pos_weight = own.in_scale = NULL;
+        own.out2 = NULL;
+        own.keep = 1.0;
+        own.focal_gamma = 0.0;
+        element_loop(kind, &own);
+    } else element_loop(kind, &own);
+    job->sum = own.sum;
+}
+
+static void kernel_bce_with_logits(struct element_job *job) { binary_loop(BCE_WITH_LOGITS, job); }
 
 static void kernel_bce(struct element_job *job)
 {
     ptrdiff_t in = first_improper(job->in, job->count), in2 = first_improper(job->in2, job->count);
     job->invalid = in < 0 || (in2 >= 0 && in2 < in) ? in2 : in;
-    if (job->invalid < 0) element_loop(BCE, job);
+    if (job->invalid < 0) binary_loop(BCE, job);
 }
 
 #endif

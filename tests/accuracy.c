@@ -173,6 +173,13 @@ static real log1p_sum_second(real high)
 #define log1p_of_truth log1p_sum_truth
 #define log1p_of_takes takes_all
 #define log1p_of_second no_second
+#define log1p_unit_truth log1p_sum_truth
+#define log1p_unit_second no_second
+static int log1p_unit_takes(real x, real unused)
+{
+    (void)unused;
+    return !(x < 0 || x > 1);
+}
 
 static judge tanh_of_truth(real x, real unused)
 {

@@ -50,6 +50,13 @@ static const real log_coefficients[] = {
     0x1.10ec703bbd275p-4, -0x1.017a455195545p-4, 0x1.e6cc1a9ed2604p-5, -0x1.b1ea0dfc7603ap-5,
     0x1.81391e1db8095p-5, -0x1.e1f67eabda652p-5, 0x1.301babe8455fp-4, -0x1.6512828c387dap-5,
 };
+static const real log_unit_coefficients[] = {
+    0x1.555555555554ap-2, -0x1.0000000000157p-2, 0x1.999999999c724p-3, -0x1.555555552c09p-3,
+    0x1.24924922a1953p-3, -0x1.0000000d28d6dp-3, 0x1.c71c730bc2ff6p-4, -0x1.9999967a6fd23p-4,
+    0x1.745cde70074e4p-4, -0x1.55554b0577aefp-4, 0x1.3b191464f6253p-4, -0x1.249d88eba8ff5p-4,
+    0x1.10d29f24cdecbp-4, -0x1.fded7ecf49107p-5, 0x1.e2a85c107fa86p-5, -0x1.d95a7a10ff845p-5,
+    0x1.cfa4fa3344dc9p-5, -0x1.82d8a7f3115e9p-5, 0x1.b3d9d777cae63p-6, -0x1.d0b93013d77e2p-8,
+};
 #else
 #define LOG_LEAST 0x3f300000
 #define LOG_FOUR 0x40800000
@@ -63,6 +70,10 @@ static const real log_coefficients[] = {
 static const real log_coefficients[] = {
     0x1.55554cp-2f, -0x1.ffff54p-3f, 0x1.99a11ep-3f, -0x1.55877cp-3f, 0x1.23ba06p-3f,
     -0x1.f6133cp-4f, 0x1.d73a26p-4f, -0x1.000638p-3f, 0x1.69411ep-4f,
+};
+static const real log_unit_coefficients[] = {
+    0x1.55555ap-2f, -0x1.00006ep-2f, 0x1.99975ep-3f, -0x1.5519ccp-3f, 0x1.246456p-3f,
+    -0x1.04af5p-3f, 0x1.df10fcp-4f, -0x1.74d5dp-4f, 0x1.33c87p-5f,
 };
 #endif
 
@@ -124,14 +135,15 @@ MATH vec log_with_edges(vec x, vec log)
  * tests/accuracy). For doubles 0.741, at 0x1.4865b8d0c05b1p+0; sse2 0.758, at
  * 0x1.481b59f31f8cdp+0 (10^8 inputs).
  * 33 operations, 16 of them multiplications or fma; for doubles 12 more, 11 of them fma. */
-MATH vec log_positive(vec x)
+MATH vec log_finite(vec x) /* log x where 0 < x < inf; elsewhere anything, but below -100 for 0 */
 {
     struct log_lifted lifted = log_lift(x);
     veci exponent = log_exponent(lifted.normal, veci_set(LOG_LEAST));
     vec f = vec_sub(vec_from_bits(veci_sub(vec_bits(lifted.normal), exponent)), vec_set(1));
     struct log_sum sum = log_leading(vec_add(log_factor(exponent), lifted.exponent), f);
-    return log_with_edges(x, log_rounded(sum, f));
+    return log_rounded(sum, f);
 }
+MATH vec log_positive(vec x) { return log_with_edges(x, log_finite(x)); }
 
 /* 1 + x, cut into 2^k (1 + f + lost). With s = 2^-k, f + lost = s x + (s - 1): s x is
  * exact, and so is s - 1 unless it makes no difference. f is exact too but
@@ -185,12 +197,41 @@ MATH vec log1p_sum(vec high, vec low)
  * tests/accuracy). For doubles 0.744, at 0x1.22019670cb879p-2; sse2 0.780, at
  * -0x1.4129e4f857193p-2 (10^8 inputs).
  * 34 operations, 17 of them multiplications or fma; for doubles 12 more, 11 of them fma. */
-MATH vec log1p_of(vec x)
+MATH struct log1p_parts log1p_finite(vec x, vec *log) /* *log: where -1 < x < inf */
 {
     struct log1p_parts cut = log1p_cut(x);
     struct log_sum sum = log_leading(cut.k, cut.f);
     sum.low = vec_fma(cut.lost, vec_set(1.4f), sum.low);
-    return log_with_edges(cut.rounded, log_rounded(sum, cut.f));
+    *log = log_rounded(sum, cut.f);
+    return cut;
+}
+MATH vec log1p_of(vec x)
+{
+    vec log;
+    struct log1p_parts cut = log1p_finite(x, &log);
+    return log_with_edges(cut.rounded, log);
+}
+
+/* log(1 + x) for 0 <= x <= 1; NaN for NaN.
+ *
+ * log(1 + x) = k ln2 + log(1 + f), k = 1 and f = (x - 1) / 2 from 1/2 on, which is exact, and else k = 0
+ * and f = x. For k = 1, log(1 + f) is at most 0.29 in size, and its rounding error a fraction of
+ * the result's last place; nothing is kept of it, nor of ln2, which as a double is 0.42 of the
+ * result's last place off below 1/2.
+ * Coefficients: Sollya, as above for [-0.25; 0.5]: remainder 2^-30; for doubles 2^-59.
+ *
+ * Worst error 0.882 ulp, at x = 0x1.2223d8p-1; sse2 0.879, at 0x1.ffcd84p-2 (all floats in
+ * [0, 1]: tests/accuracy). For doubles 1.242, at 0x1.240dea478957ep-1; sse2 1.208, at
+ * 0x1.2231526f02e3p-1.
+ * 17 operations, 13 of them multiplications or fma; for doubles 11 more, all fma. */
+MATH vec log1p_unit(vec x)
+{
+    vec half = vec_set(0.5f);
+    mask below = vec_less(x, half);
+    vec f = vec_select(below, x, vec_fma(x, half, vec_set(-0.5f)));
+    vec p = POLYNOMIAL(f, log_unit_coefficients);
+    vec log = vec_fma(vec_mul(f, f), vec_fma(p, f, vec_set(-0.5f)), f);
+    return vec_add(log, vec_zero_where(below, vec_set((real)0x1.62e42fefa39efp-1)));
 }
 
 #endif
