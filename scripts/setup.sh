@@ -1,11 +1,12 @@
 #!/bin/sh
 # Installs what is missing to work on xent:
 #
-#   sh scripts/setup.sh [build] [test] [bench] [arm64] [clang] [cost]
+#   sh scripts/setup.sh [build] [test] [bench] [peers] [arm64] [clang] [cost]
 #
 #   build  the library and its examples (this one if nothing is named)
 #   test   the tests too
 #   bench  the benchmarks too
+#   peers  what the side-by-side benchmark (peers.sh) takes beside them
 #   arm64  what cross-builds all of these for arm64 and runs them under emulation
 #   clang  clang, beside gcc
 #   cost   what scripts/cost.sh counts instructions with
@@ -86,6 +87,15 @@ need_bench() {
     need libbenchmark-dev "Google Benchmark" has_header c++ benchmark/benchmark.h ${CXX:-c++}
 }
 
+has_venv() {
+    python3 -c 'import ensurepip, venv' > /dev/null 2>&1
+}
+
+need_peers() {
+    need_bench
+    need "python3 python3-venv" "Python 3 with its venv module" has_venv
+}
+
 need_arm64() {
     need_test
     need_bench
@@ -129,8 +139,8 @@ find_missing() {
     missing_names=
     for what in "$@"; do
         case $what in
-            build | test | bench | arm64 | clang | cost) "need_$what" ;;
-            *) fail "unknown: $what (known: build test bench arm64 clang cost)" ;;
+            build | test | bench | peers | arm64 | clang | cost) "need_$what" ;;
+            *) fail "unknown: $what (known: build test bench peers arm64 clang cost)" ;;
         esac
     done
 }

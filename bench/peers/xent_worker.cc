@@ -1,0 +1,257 @@
+/* xent's worker: calls the public API as a C program does. Also times what the speed of light is
+ * made of, and, for the price of a small call, the bare kernel in it.
+ *
+ *   xent_worker DATA       DATA: the folder with the pool (data.py)
+ *
+ * op: ce, softmax, log_softmax, lse, bce_logits, bce, sigmoid; memcpy (of the logits), exp (1024
+ * of them, in L1); call (forward cross-entropy alone), kernel (the kernel that it runs), clock (1000 cycles). */
+#include "protocol.h"
+
+#include "../light.h"
+
+#include "dispatch/tier.h"
+
+#include <xent/xent.h>
+
+#include <cstring>
+#include <vector>
+
+/* ---- The bare kernel ----------------------------------------------------------
+ * The linker sends the dispatcher's calls of xent_choose here (--wrap). While a kernel is to be
+ * timed alone, the table that comes back has one that times the real kernel on the job that it
+ * was handed. */
+
+extern "C" xent_status __real_xent_choose(const xent_execution *, xent_tables *, xent_error *);
+extern "C" xent_status __wrap_xent_choose(const xent_execution *, xent_tables *, xent_error *);
+
+namespace {
+
+struct {
+    bool on = false;
+    double seconds = 0, best = 0;
+    xent_kernels real, table;
+} bare;
+
+void time_kernel(row_job *job)
+{
+    peers::Timed timed([job] { bare.real.cross_entropy(job); });
+    bare.best = timed.run(bare.seconds);
+}
+
+} // namespace
+
+xent_status __wrap_xent_choose(const xent_execution *execution, xent_tables *tables, xent_error *error)
+{
+    const xent_status status = __real_xent_choose(execution, tables, error);
+    if (!bare.on || status) return status;
+    bare.real = bare.table = *tables->f32;
+    bare.table.cross_entropy = time_kernel;
+    tables->f32 = &bare.table;
+    return status;
+}
+
+namespace {
+
+using peers::Job;
+using peers::Words;
+
+std::string pool; /* the folder */
+peers::Buffer logits_f32, logits_f64, logits_f16, logits_bf16, probabilities, labels, indices, results, row_results;
+
+struct Type {
+    const char *name;
+    xent_dtype dtype;
+    std::size_t item;
+    peers::Buffer &buffer;
+};
+const Type types[] = {{"f32", XENT_F32, 4, logits_f32},
+                      {"f64", XENT_F64, 8, logits_f64},
+                      {"f16", XENT_F16, 2, logits_f16},
+                      {"bf16", XENT_BF16, 2, logits_bf16}};
+
+const Type &type_of(const std::string &name)
+{
+    for (const Type &type : types)
+        if (name == type.name) return type;
+    throw std::invalid_argument("no dtype " + name);
+}
+
+xent_tier tier_of(const std::string &name)
+{
+    for (int tier = 0; tier < XENT_TIER_COUNT; tier++)
+        if (name == xent_tier_name(xent_tier(tier))) return xent_tier(tier);
+    throw std::invalid_argument("no tier " + name);
+}
+
+/* Everything that a call may take; alive as long as its job. */
+struct Operands {
+    std::vector<std::int64_t> shape, rows;
+    std::vector<std::int64_t> targets;
+    xent_tensor input = {}, target = {}, result = {}, row_result = {};
+    xent_execution execution = {};
+    xent_softmax_options softmax;
+    xent_cross_entropy_options ce;
+    xent_elementwise_options element;
+    xent_bce_options bce;
+    double mean = std::nan("");
+
+    explicit Operands(const Words &words)
+    {
+        const std::int64_t n = peers::number(words, "n"), c = peers::number(words, "c");
+        const std::string op = words.at("op");
+        const bool of_elements = op == "bce" || op == "bce_logits" || op == "sigmoid";
+        const bool strided = peers::word(words, "layout", "rows") == "strided";
+        const Type &type = type_of(peers::word(words, "dtype", "f32"));
+        const std::size_t count = std::size_t(n * c), bytes = count * type.item;
+        if (of_elements) shape = rows = {n};
+        else if (strided) shape = {1, c, n}, rows = {1, n};
+        else shape = {n, c}, rows = {n};
+
+        input = op == "bce" ? tensor(probabilities.front(pool + "/probabilities.f32", bytes), XENT_F32, shape)
+                            : tensor(type.buffer.front(pool + "/logits." + type.name, bytes), type.dtype, shape);
+        result = tensor(results.room(count * 8), type.dtype, shape); /* one size for all jobs of a shape */
+        row_result = tensor(row_results.room(std::size_t(n) * 8), type.dtype == XENT_F64 ? XENT_F64 : XENT_F32, rows);
+        if (of_elements) {
+            target = tensor(labels.front(pool + "/labels.f32", bytes), XENT_F32, shape);
+        } else {
+            const char *all = indices.front(pool + "/targets.i64", std::size_t(n) * 8);
+            targets.resize(std::size_t(n));
+            std::memcpy(targets.data(), all, std::size_t(n) * 8);
+            for (std::int64_t &index : targets) index %= c;
+            target = tensor(targets.data(), XENT_I64, rows);
+        }
+
+        execution.size = sizeof execution;
+        execution.tier = tier_of(peers::word(words, "tier", "auto"));
+        xent_softmax_options_init(&softmax, sizeof softmax);
+        xent_cross_entropy_options_init(&ce, sizeof ce);
+        xent_elementwise_options_init(&element, sizeof element);
+        xent_bce_options_init(&bce, sizeof bce);
+        softmax.execution = ce.execution = element.execution = bce.execution = &execution;
+    }
+
+    Operands(const Operands &) = delete;
+    Operands &operator=(const Operands &) = delete;
+
+private:
+    static xent_tensor tensor(void *data, xent_dtype dtype, const std::vector<std::int64_t> &shape)
+    {
+        return {data, dtype, std::int32_t(shape.size()), shape.data(), nullptr};
+    }
+};
+
+using Call = xent_status (*)(Operands &);
+
+/* Mean loss and gradient, as a training step wants them. */
+xent_status cross_entropy(Operands &o)
+{
+    xent_cross_entropy_outputs outputs = {};
+    outputs.size = sizeof outputs;
+    outputs.mean = &o.mean;
+    outputs.gradient = &o.result;
+    return xent_cross_entropy(&o.input, &o.target, &o.ce, &outputs, nullptr);
+}
+
+xent_status cross_entropy_forward(Operands &o)
+{
+    xent_cross_entropy_outputs outputs = {};
+    outputs.size = sizeof outputs;
+    outputs.mean = &o.mean;
+    return xent_cross_entropy(&o.input, &o.target, &o.ce, &outputs, nullptr);
+}
+
+xent_status log_sum_exp(Operands &o)
+{
+    xent_log_sum_exp_outputs outputs = {};
+    outputs.size = sizeof outputs;
+    outputs.lse = &o.row_result;
+    return xent_log_sum_exp(&o.input, &o.softmax, &outputs, nullptr);
+}
+
+template <xent_status (*function)(const xent_tensor *, const xent_tensor *, const xent_bce_options *,
+                                  const xent_bce_outputs *, xent_error *)>
+xent_status binary(Operands &o)
+{
+    xent_bce_outputs outputs = {};
+    outputs.size = sizeof outputs;
+    outputs.mean = &o.mean;
+    outputs.gradient = &o.result;
+    return function(&o.input, &o.target, &o.bce, &outputs, nullptr);
+}
+
+const std::map<std::string, Call> calls = {
+    {"ce", cross_entropy},
+    {"call", cross_entropy_forward},
+    {"kernel", cross_entropy_forward},
+    {"softmax", [](Operands &o) { return xent_softmax(&o.input, &o.softmax, &o.result, nullptr); }},
+    {"log_softmax", [](Operands &o) { return xent_log_softmax(&o.input, &o.softmax, &o.result, nullptr); }},
+    {"lse", log_sum_exp},
+    {"bce_logits", binary<xent_bce_with_logits>},
+    {"bce", binary<xent_bce>},
+    {"sigmoid", [](Operands &o) { return xent_sigmoid(&o.input, &o.element, &o.result, nullptr); }},
+};
+
+Job light(const std::string &op, const Words &words)
+{
+    if (op == "exp") return peers::job_of(light_exp);
+    const auto bytes = std::size_t(peers::number(words, "n") * peers::number(words, "c") * 4);
+    char *from = logits_f32.front(pool + "/logits.f32", bytes), *to = results.room(bytes);
+    return peers::job_of([=] {
+        std::memcpy(to, from, bytes);
+        __asm__ volatile("" : : "r"(to) : "memory");
+    });
+}
+
+/* A chain of additions that takes 1000 cycles. */
+void thousand_cycles()
+{
+#if defined(__x86_64__)
+    long sum = 0;
+    for (int i = 0; i < 20; i++)
+        __asm__ volatile(".rept 50\n\tadd $1, %0\n\t.endr" : "+r"(sum));
+#else
+    throw std::runtime_error("the clock's cycle is only measured on x86");
+#endif
+}
+
+Job prepare(const Words &words)
+{
+    const std::string op = words.at("op");
+    if (op == "memcpy" || op == "exp") return light(op, words);
+    if (op == "clock") return peers::job_of(thousand_cycles);
+
+    auto operands = std::make_shared<Operands>(words);
+    const Call call = calls.at(op);
+    if (call(*operands)) throw std::runtime_error("xent refuses the call");
+    Job job = peers::job_of([=] { call(*operands); });
+    if (op == "kernel")
+        job.run = [=](double seconds) {
+            bare.on = true;
+            bare.seconds = seconds;
+            call(*operands);
+            bare.on = false;
+            return bare.best;
+        };
+    job.mean = [=] { return operands->mean; };
+    const xent_tensor &result = op == "lse" ? operands->row_result : operands->result;
+    job.result = result.data;
+    for (const Type &type : types)
+        if (type.dtype == result.dtype) job.item = type.item;
+    return job;
+}
+
+} // namespace
+
+int main(int argc, char **argv)
+{
+    if (argc != 2) return std::fputs("usage: xent_worker DATA\n", stderr), 2;
+    pool = argv[1];
+    xent_info info;
+    if (xent_get_info(&info, sizeof info)) return 1;
+    std::string hello = std::to_string(XENT_VERSION_MAJOR) + "." + std::to_string(XENT_VERSION_MINOR) + " exp="
+        + frozen_exp().isa + " tiers=";
+    for (int tier = XENT_TIER_COUNT - 1; tier > 0; tier--)
+        if (info.available >> tier & 1) hello += std::string(xent_tier_name(xent_tier(tier))) + ",";
+    hello.pop_back();
+    return peers::serve(hello, prepare);
+}
