@@ -50,7 +50,5 @@ if [ -f "$work/installed-onednn" ] && [ ! "$onednn" -nt bench/peers/onednn_worke
         "-L$venv/lib" -ldnnl "-Wl,-rpath-link,$venv/lib" || rm -f "$onednn"
 fi
 
-status=0
-TORCHINDUCTOR_CACHE_DIR=$PWD/$work/inductor "$python" bench/peers/peers.py --root . --data "$work/data" \
-    --xent "$work/xent/bench/xent_worker" --onednn "$onednn" "$@" || status=$?
-exit $status
+TORCHINDUCTOR_CACHE_DIR=$PWD/$work/inductor exec "$python" bench/peers/peers.py --root . --data "$work/data" \
+    --xent "$work/xent/bench/xent_worker" --onednn "$onednn" "$@"

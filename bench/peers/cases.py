@@ -59,7 +59,7 @@ def cases(available, quick, threads):
     result = []
     for n, c in shapes:
         jobs = {**both, **tiers_of(available, "sse2")}
-        if threads and (n, c) in CACHED:
+        if threads and (n, c) in CACHED and n * c >= 65536:    # with less, xent asks for no thread
             jobs |= {"xent, 2 threads": {"tier": best, "threads": 2}}
         result.append(Case("cross-entropy", "ce", n, c, all_peers, jobs))
     for op, peers in (("softmax", [ONEDNN, ORT, TORCH, JAX]), ("log_softmax", [ONEDNN, ORT, TORCH, JAX]),

@@ -2,6 +2,8 @@
 
 Run by scripts/peers.sh, which installs and builds what this needs."""
 import argparse
+import contextlib
+import io
 import json
 import os
 import platform
@@ -179,7 +181,15 @@ def main():
     with open(output, "w") as file:
         json.dump(document, file, indent=1)
         file.write("\n")
-    report.show(document)
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text):
+        report.show(document)
+    print(text.getvalue(), end="")
+    with open(os.path.splitext(output)[0] + ".txt", "w") as file:
+        file.write(text.getvalue().lstrip("\n"))
+    if whole:
+        subprocess.run([sys.executable, os.path.join(arguments.root, "bench", "plots.py"), output,
+                        os.path.join(arguments.root, "docs")], check=False)
     print(f"peers: {os.path.relpath(output, arguments.root)} written, {document['seconds']} s", file=sys.stderr)
     sys.exit(1 if any("wrong" in why for case in measured for why in case["failed"].values()) else 0)
 

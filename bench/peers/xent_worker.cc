@@ -9,46 +9,68 @@
 
 #include "../light.h"
 
-#include "dispatch/tier.h"
+#include "kernels/job.h"
 
+#if __has_include(<xent/pthreads.h>)
+#include <xent/pthreads.h>
+#define HAVE_THREADS 1
+#else
+#define HAVE_THREADS 0
+#endif
 #include <xent/xent.h>
 
 #include <cstring>
 #include <vector>
 
 /* ---- The bare kernel ----------------------------------------------------------
- * The linker sends the dispatcher's calls of xent_choose here (--wrap). While a kernel is to be
- * timed alone, the table that comes back has one that times the real kernel on the job that it
- * was handed. */
+ * The linker gives the dispatcher these tables instead of the library's own (--wrap), as copies
+ * that can be written to. While a kernel is to be timed alone, a table's cross-entropy is a function that
+ * times the real one on the job that it was handed. */
 
-extern "C" xent_status __real_xent_choose(const xent_execution *, xent_tables *, xent_error *);
-extern "C" xent_status __wrap_xent_choose(const xent_execution *, xent_tables *, xent_error *);
+#define TABLE(tier)                                            \
+    extern "C" const xent_kernels __real_xent_kernels_##tier;  \
+    extern "C" xent_kernels __wrap_xent_kernels_##tier;        \
+    xent_kernels __wrap_xent_kernels_##tier = __real_xent_kernels_##tier;
+#ifdef XENT_HAVE_AVX512
+TABLE(avx512_f32)
+#endif
+#ifdef XENT_HAVE_AVX2
+TABLE(avx2_f32)
+#endif
+#ifdef XENT_HAVE_NEON
+TABLE(neon_f32)
+#endif
 
 namespace {
 
+xent_kernels *table_of(xent_tier tier)
+{
+    switch (tier) {
+#ifdef XENT_HAVE_AVX512
+    case XENT_TIER_AVX512: return &__wrap_xent_kernels_avx512_f32;
+#endif
+#ifdef XENT_HAVE_AVX2
+    case XENT_TIER_AVX2: return &__wrap_xent_kernels_avx2_f32;
+#endif
+#ifdef XENT_HAVE_NEON
+    case XENT_TIER_NEON: return &__wrap_xent_kernels_neon_f32;
+#endif
+    default: throw std::invalid_argument("the kernels of this tier are not timed alone");
+    }
+}
+
 struct {
-    bool on = false;
+    void (*real)(row_job *) = nullptr;
     double seconds = 0, best = 0;
-    xent_kernels real, table;
 } bare;
 
 void time_kernel(row_job *job)
 {
-    peers::Timed timed([job] { bare.real.cross_entropy(job); });
+    peers::Timed timed([job] { bare.real(job); });
     bare.best = timed.run(bare.seconds);
 }
 
 } // namespace
-
-xent_status __wrap_xent_choose(const xent_execution *execution, xent_tables *tables, xent_error *error)
-{
-    const xent_status status = __real_xent_choose(execution, tables, error);
-    if (!bare.on || status) return status;
-    bare.real = bare.table = *tables->f32;
-    bare.table.cross_entropy = time_kernel;
-    tables->f32 = &bare.table;
-    return status;
-}
 
 namespace {
 
@@ -123,6 +145,7 @@ struct Operands {
 
         execution.size = sizeof execution;
         execution.tier = tier_of(peers::word(words, "tier", "auto"));
+        lend_threads(int(std::stol(peers::word(words, "threads", "1"))));
         xent_softmax_options_init(&softmax, sizeof softmax);
         xent_cross_entropy_options_init(&ce, sizeof ce);
         xent_elementwise_options_init(&element, sizeof element);
@@ -134,6 +157,19 @@ struct Operands {
     Operands &operator=(const Operands &) = delete;
 
 private:
+    /* The pool of xent's own example. Its threads sleep while there is nothing to do. */
+    void lend_threads([[maybe_unused]] int count)
+    {
+#if HAVE_THREADS
+        if (count == 1) return;
+        static xent_pthreads threads;
+        static const int failed = xent_pthreads_start(&threads, count);
+        if (failed) throw std::runtime_error("can't start threads");
+        execution.parallel_for = xent_pthreads_for;
+        execution.host = &threads;
+#endif
+    }
+
     static xent_tensor tensor(void *data, xent_dtype dtype, const std::vector<std::int64_t> &shape)
     {
         return {data, dtype, std::int32_t(shape.size()), shape.data(), nullptr};
@@ -224,14 +260,16 @@ Job prepare(const Words &words)
     const Call call = calls.at(op);
     if (call(*operands)) throw std::runtime_error("xent refuses the call");
     Job job = peers::job_of([=] { call(*operands); });
-    if (op == "kernel")
+    if (op == "kernel") {
+        xent_kernels *table = table_of(operands->execution.tier);
         job.run = [=](double seconds) {
-            bare.on = true;
-            bare.seconds = seconds;
+            bare = {table->cross_entropy, seconds, 0};
+            table->cross_entropy = time_kernel;
             call(*operands);
-            bare.on = false;
+            table->cross_entropy = bare.real;
             return bare.best;
         };
+    }
     job.mean = [=] { return operands->mean; };
     const xent_tensor &result = op == "lse" ? operands->row_result : operands->result;
     job.result = result.data;
@@ -253,5 +291,6 @@ int main(int argc, char **argv)
     for (int tier = XENT_TIER_COUNT - 1; tier > 0; tier--)
         if (info.available >> tier & 1) hello += std::string(xent_tier_name(xent_tier(tier))) + ",";
     hello.pop_back();
+    if (HAVE_THREADS) hello += " threads=yes";
     return peers::serve(hello, prepare);
 }
