@@ -77,7 +77,7 @@ def bars(axes, title, columns, series, labels):
             up = ratios[column] >= 1
             axes.annotate(f"{ratios[column]:.2g}" if ratios[column] < 9.95 else f"{ratios[column]:.0f}",
                           (at, ratios[column]), (0, 2 if up else -2), textcoords="offset points", ha="center",
-                          va="bottom" if up else "top", fontsize=7)
+                          va="bottom" if up else "top", fontsize=6.3)
             ends.append(ratios[column])
     axes.axhline(1, color="black", linewidth=1)
     set_log_y(axes, "times as fast as the peer")
@@ -94,7 +94,7 @@ def bars(axes, title, columns, series, labels):
 def plot_ratios(document):
     own = f"xent {document['tier']}"
     parts = sections(document)
-    figure, grid = plt.subplots(2, 2, figsize=(13, 8.2), layout="constrained")
+    figure, grid = plt.subplots(2, 2, figsize=(14, 8.2), layout="constrained")
 
     def ratios(section, peer, suffix=""):
         return {column: peer_ns(case, peer) / case["ns"][own + suffix] for column, case in parts.get(section, {}).items()
@@ -145,6 +145,7 @@ def plot_light(document):
                                                              markersize=8, markeredgecolor=color)[0])
         set_log_y(axes, "ns per logit" if axes is grid[0] else "")
         axes.set_xticks(range(len(cases)), [shape_label(column) for column, _ in cases])
+        axes.tick_params(axis="x", labelsize=7.5)
         axes.set_xlim(-0.5, len(cases) - 0.5)
         axes.set_title(TITLES[section], loc="left", fontweight="bold")
     if handles:
