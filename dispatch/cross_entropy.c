@@ -19,7 +19,7 @@ struct loss_call {
     xent_cross_entropy_options options;
     xent_cross_entropy_outputs wanted;
     struct row_options row_options;
-    int sliced, want_sum;
+    int sliced;
 };
 
 /* -- Validation -- */
@@ -197,10 +197,8 @@ static void set_row_options(struct loss_call *call)
     if (weight->name) {
         struct xent_sum sum;
         xent_sum_init(&sum);
-        for (int64_t c = 0; c < weight->shape[0]; c++) {
-            double w = xent_value(weight, (ptrdiff_t)(c * weight->strides[0]));
-            xent_sum_add_rows(&sum, &w, 1);
-        }
+        for (int64_t c = 0; c < weight->shape[0]; c++)
+            xent_sum_add(&sum, xent_value(weight, (ptrdiff_t)(c * weight->strides[0])));
         r->weight_sum = xent_sum_round(&sum);
         r->weight = weight->data;
         r->weight_dtype = weight->dtype;
@@ -214,8 +212,8 @@ static xent_status run(struct loss_call *call, xent_error *error)
     const xent_cross_entropy_options *o = &call->options;
     const xent_cross_entropy_outputs *w = &call->wanted;
     struct row_call *rows = &call->rows;
-    int64_t counted, non_finite = -1, classes = call->sliced ? o->class_count : rows->classes;
-    double weights, non_finite_loss = 0.0;
+    int64_t counted, classes = call->sliced ? o->class_count : rows->classes;
+    double weights;
     int scaled = o->reduction == XENT_REDUCTION_MEAN && (w->gradient || w->target_gradient);
     TRY(check_targets(rows, classes, w->divisor || w->mean || scaled, &counted, &weights, error));
     double divisor = o->divisor_kind == XENT_DIVISOR_GIVEN  ? o->divisor
@@ -226,25 +224,16 @@ static xent_status run(struct loss_call *call, xent_error *error)
         rows->scale = 1.0 / divisor;
         call->row_options.z_ratio = divisor / z_divisor;
     }
-    struct xent_sum sum, z_sum;
-    if (call->want_sum) {
-        xent_sum_init(&sum);
-        xent_sum_init(&z_sum);
-        rows->sum = &sum;
-        rows->z_sum = &z_sum;
-    }
-    if (o->report_non_finite) {
-        rows->non_finite = &non_finite;
-        rows->non_finite_loss = &non_finite_loss;
-    }
-    if (w->correct_count) *w->correct_count = 0;
-    rows->correct_count = w->correct_count;
+    struct xent_totals totals;
+    xent_totals_init(&totals);
+    rows->totals = &totals;
     xent_rows_run(rows);
     double total = 0.0, z_total = 0.0;
-    if (call->want_sum) {
-        total = xent_sum_round(&sum);
-        z_total = xent_sum_round(&z_sum);
+    if (rows->want_sum) {
+        total = xent_sum_round(&totals.sum);
+        z_total = xent_sum_round(&totals.z_sum);
     }
+    if (w->correct_count) *w->correct_count = totals.correct;
     if (w->sum) *w->sum = total + z_total;
     if (w->divisor) *w->divisor = divisor;
     if (w->mean) {
@@ -252,9 +241,10 @@ static xent_status run(struct loss_call *call, xent_error *error)
         if (o->z_loss != 0.0) *w->mean += z_total / z_divisor;
         if (counted == 0 && o->empty_mean_is_zero) *w->mean = 0.0;
     }
-    if (non_finite >= 0)
-        return xent_fail_at(error, XENT_ERROR_NON_FINITE, "outputs.loss", non_finite, non_finite_loss,
-                            "%g in row %lld", non_finite_loss, (long long)non_finite);
+    double value;
+    int64_t row = xent_totals_non_finite(&totals, &value);
+    if (row >= 0)
+        return xent_fail_at(error, XENT_ERROR_NON_FINITE, "outputs.loss", row, value, "%g in row %lld", value, (long long)row);
     return XENT_OK;
 }
 
@@ -266,7 +256,7 @@ static xent_status loss(const xent_tensor *input, const xent_tensor *target, con
     struct xent_tables tables;
     xent_cross_entropy_options_init(&call.options, sizeof call.options);
     TRY(xent_read_struct(&call.options, sizeof call.options, sizeof call.options, options, 0, "options", error));
-    TRY(xent_choose(call.options.execution, &tables, error));
+    TRY(xent_choose(call.options.execution, &rows->execution, &tables, error));
     TRY(xent_read_struct(&call.wanted, sizeof call.wanted, sizeof call.wanted, outputs, 1, "outputs", error));
     const xent_cross_entropy_outputs *w = &call.wanted;
     TRY(check_options(&call.options, error));
@@ -281,8 +271,10 @@ static xent_status loss(const xent_tensor *input, const xent_tensor *target, con
     rows->kernel = nll ? kernels->nll : kernels->cross_entropy;
     rows->ignore_index = call.options.ignore_index;
     rows->class_offset = call.options.class_offset;
-    call.want_sum = w->sum || w->mean;
-    rows->want_log = w->loss || w->lse || call.want_sum || call.options.report_non_finite;
+    rows->want_sum = w->sum || w->mean;
+    rows->want_correct_count = w->correct_count != NULL;
+    rows->want_non_finite = call.options.report_non_finite;
+    rows->want_log = w->loss || w->lse || rows->want_sum || rows->want_non_finite;
     rows->want_argmax = w->argmax || w->correct || w->correct_count;
     if (!nll) set_row_options(&call);
     return run(&call, error);
@@ -308,8 +300,9 @@ xent_status xent_row_state_merge(size_t rows, const xent_row_state *a, const xen
                                  const xent_execution *execution)
 {
     struct xent_tables tables;
+    xent_execution ours;
     if (rows && (!a || !b || !merged)) return XENT_ERROR_NULL;
-    TRY(xent_choose(execution, &tables, NULL));
+    TRY(xent_choose(execution, &ours, &tables, NULL));
     tables.f64->merge(&(struct state_job){.count = rows, .a = a, .b = b, .merged = merged});
     return XENT_OK;
 }
@@ -318,8 +311,9 @@ xent_status xent_row_state_finish(size_t rows, const xent_row_state *states, con
                                   double *loss, const xent_execution *execution)
 {
     struct xent_tables tables;
+    xent_execution ours;
     if (rows && (!states || (loss && !target_logits))) return XENT_ERROR_NULL;
-    TRY(xent_choose(execution, &tables, NULL));
+    TRY(xent_choose(execution, &ours, &tables, NULL));
     tables.f64->finish(&(struct state_job){.count = rows, .a = states, .target_logit = target_logits, .lse = lse, .loss = loss});
     return XENT_OK;
 }
@@ -345,9 +339,10 @@ xent_status xent_row_sum_finish(size_t rows, xent_dtype dtype, const xent_row_su
                                 const xent_execution *execution)
 {
     struct xent_tables tables;
+    xent_execution ours;
     if (rows && (!sums || !states)) return XENT_ERROR_NULL;
     if ((unsigned)dtype > 31 || !(DTYPE(dtype) & XENT_FLOATS)) return XENT_ERROR_DTYPE;
-    TRY(xent_choose(execution, &tables, NULL));
+    TRY(xent_choose(execution, &ours, &tables, NULL));
     xent_kernels_for(&tables, dtype)->close(&(struct state_job){.count = rows, .sums = sums, .merged = states});
     return XENT_OK;
 }

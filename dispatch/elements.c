@@ -7,9 +7,11 @@
 
 #include "error.h"
 #include "fold.h"
+#include "parallel.h"
 #include "reduce.h"
 #include "tensor.h"
 #include "tier.h"
+#include "value.h"
 
 enum operand { IN, IN2, WEIGHT, POS_WEIGHT, IN_SCALE, OUT, OUT2, LOSS, OPERANDS };
 
@@ -19,8 +21,9 @@ struct element_call {
     struct fold fold;
     const struct xent_kernels *kernels;
     double scale, keep, spread, focal_gamma, focal_alpha;
-    struct xent_sum *sum; /* of the losses; NULL: not wanted */
-    int report_non_finite;
+    int want_sum, want_non_finite;
+    struct xent_totals totals;
+    xent_execution execution;
 };
 
 /* Shapes must be the input's by now, or broadcast to it. */
@@ -62,37 +65,33 @@ static void transfer(const struct element_call *call, int operand, int64_t first
     }
 }
 
-static xent_status improper(const struct element_call *call, const struct element_job *job, int64_t first, xent_error *error)
+/* The value of an input's element. */
+static double element(const struct element_call *call, int operand, int64_t position)
 {
-    int wide = call->operand[IN].dtype == XENT_F64;
-    double p = wide ? ((const double *)job->in)[job->invalid] : ((const float *)job->in)[job->invalid];
-    double y = wide ? ((const double *)job->in2)[job->invalid] : ((const float *)job->in2)[job->invalid];
-    int of_input = !(p >= 0.0 && p <= 1.0);
-    return xent_fail_at(error, XENT_ERROR_PROBABILITY, of_input ? "input" : "target", first + (int64_t)job->invalid,
-                        of_input ? p : y, "%.9g in element %lld is not in [0, 1]", of_input ? p : y,
-                        (long long)(first + (int64_t)job->invalid));
+    ptrdiff_t offset;
+    xent_fold_offsets(&call->fold, operand, position, 1, &offset);
+    return xent_value(&call->operand[operand], offset);
 }
 
-static xent_status run(const struct element_call *call, xent_error *error)
+/* Elements first ... end - 1, or up to a block with an improper probability. */
+static void run_elements(const struct element_call *call, int64_t first, int64_t end, struct xent_totals *totals)
 {
     struct element_job job = {.scale = call->scale, .keep = call->keep, .spread = call->spread,
                               .focal_gamma = call->focal_gamma, .focal_alpha = call->focal_alpha,
-                              .want_sum = call->sum != NULL, .invalid = -1};
+                              .want_sum = call->want_sum, .invalid = -1};
     double tile[OPERANDS][XENT_ELEMENTS]; /* doubles or floats */
     int is_packed[OPERANDS];
-    int64_t total = call->fold.count, non_finite = -1;
-    double non_finite_loss = 0.0;
     xent_dtype real = call->operand[IN].dtype == XENT_F64 ? XENT_F64 : XENT_F32;
     for (int o = 0; o < OPERANDS; o++) is_packed[o] = call->operand[o].dtype == real && xent_fold_packed(&call->fold, o);
-    for (int64_t first = 0; first < total; first += XENT_ELEMENTS) {
-        size_t count = total - first < XENT_ELEMENTS ? (size_t)(total - first) : XENT_ELEMENTS;
+    for (; first < end; first += XENT_ELEMENTS) {
+        size_t count = end - first < XENT_ELEMENTS ? (size_t)(end - first) : XENT_ELEMENTS;
         char *at[OPERANDS];
         for (int o = 0; o < OPERANDS; o++) {
             const struct view *view = &call->operand[o];
             at[o] = !view->name ? NULL : is_packed[o] ? view->data + first * (int64_t)view->item : (char *)tile[o];
             if (at[o] && !is_packed[o] && o < OUT) transfer(call, o, first, count, at[o], call->kernels->read);
         }
-        if (call->report_non_finite && !at[LOSS]) at[LOSS] = (char *)tile[LOSS];
+        if (call->want_non_finite && !at[LOSS]) at[LOSS] = (char *)tile[LOSS];
         job.count = count;
         job.in = at[IN];
         job.in2 = at[IN2];
@@ -103,18 +102,49 @@ static xent_status run(const struct element_call *call, xent_error *error)
         job.out2 = at[OUT2];
         job.loss = at[LOSS];
         call->kernel(&job);
-        if (job.invalid >= 0) return improper(call, &job, first, error);
-        for (size_t i = 0; call->report_non_finite && non_finite < 0 && i < count; i++) {
-            double loss = real == XENT_F64 ? ((const double *)job.loss)[i] : (double)((const float *)job.loss)[i];
-            if (!isfinite(loss)) non_finite = first + (int64_t)i, non_finite_loss = loss;
+        if (job.invalid >= 0) {
+            totals->invalid = first + (int64_t)job.invalid;
+            return;
         }
+        for (size_t i = 0; call->want_non_finite && i < count; i++)
+            xent_totals_note(totals, first + (int64_t)i,
+                             real == XENT_F64 ? ((const double *)job.loss)[i] : (double)((const float *)job.loss)[i]);
         for (int o = OUT; o < OPERANDS; o++)
             if (call->operand[o].name && !is_packed[o]) transfer(call, o, first, count, at[o], call->kernels->write);
-        if (call->sum) xent_sum_add(call->sum, job.sum);
+        if (call->want_sum) xent_sum_add(&totals->sum, job.sum);
     }
-    if (non_finite >= 0)
-        return xent_fail_at(error, XENT_ERROR_NON_FINITE, "outputs.loss", non_finite, non_finite_loss,
-                            "%g in element %lld", non_finite_loss, (long long)non_finite);
+}
+
+static void run_span(void *context, int64_t first, int64_t end)
+{
+    struct element_call *call = context;
+    struct xent_totals own;
+    xent_totals_init(&own);
+    run_elements(call, first, end, &own);
+    xent_totals_merge(&call->totals, &own);
+}
+
+static xent_status run(struct element_call *call, xent_error *error)
+{
+    struct spans spans = xent_spans(&call->execution, call->fold.count, XENT_ELEMENTS, 1);
+    xent_totals_init(&call->totals);
+    if (spans.tasks == 1) run_elements(call, 0, call->fold.count, &call->totals);
+    else {
+        xent_totals_share(&call->totals);
+        xent_spans_run(&spans, &call->execution, run_span, call);
+    }
+    if (call->totals.invalid != INT64_MAX) {
+        int64_t at = call->totals.invalid;
+        double p = element(call, IN, at);
+        int of_input = !(p >= 0.0 && p <= 1.0);
+        double improper = of_input ? p : element(call, IN2, at);
+        return xent_fail_at(error, XENT_ERROR_PROBABILITY, of_input ? "input" : "target", at, improper,
+                            "%.9g in element %lld is not in [0, 1]", improper, (long long)at);
+    }
+    double loss;
+    int64_t at = xent_totals_non_finite(&call->totals, &loss);
+    if (at >= 0)
+        return xent_fail_at(error, XENT_ERROR_NON_FINITE, "outputs.loss", at, loss, "%g in element %lld", loss, (long long)at);
     return XENT_OK;
 }
 
@@ -126,11 +156,12 @@ xent_status xent_elementwise_options_init(xent_elementwise_options *options, siz
     return xent_init_struct(options, size, &defaults, sizeof defaults, sizeof defaults);
 }
 
-static xent_status choose(const xent_elementwise_options *options, struct xent_tables *tables, xent_error *error)
+static xent_status choose(const xent_elementwise_options *options, xent_execution *execution,
+                          struct xent_tables *tables, xent_error *error)
 {
     xent_elementwise_options ours = {sizeof ours, NULL};
     TRY(xent_read_struct(&ours, sizeof ours, sizeof ours, options, 0, "options", error));
-    return xent_choose(ours.execution, tables, error);
+    return xent_choose(ours.execution, execution, tables, error);
 }
 
 /* One of these functions: the offset of its kernel in the table, one or (in2_name not NULL)
@@ -141,7 +172,7 @@ static xent_status elementwise(const xent_elementwise_options *options, size_t k
 {
     struct element_call call = {.scale = 1.0, .keep = 1.0};
     struct xent_tables tables;
-    TRY(choose(options, &tables, error));
+    TRY(choose(options, &call.execution, &tables, error));
     TRY(xent_view_tensor(&call.operand[IN], in, XENT_FLOATS, 1, in_name, error));
     xent_dtype dtype = call.operand[IN].dtype;
     if (in2_name) TRY(xent_view_tensor(&call.operand[IN2], in2, xent_dtypes_beside(dtype), 1, in2_name, error));
@@ -208,7 +239,7 @@ static xent_status binary_loss(const xent_tensor *input, const xent_tensor *targ
     struct xent_tables tables;
     xent_bce_options_init(&ours, sizeof ours);
     TRY(xent_read_struct(&ours, sizeof ours, sizeof ours, options, 0, "options", error));
-    TRY(xent_choose(ours.execution, &tables, error));
+    TRY(xent_choose(ours.execution, &call.execution, &tables, error));
     TRY(xent_read_struct(&wanted, sizeof wanted, sizeof wanted, outputs, 1, "outputs", error));
     if ((int)ours.reduction < XENT_REDUCTION_MEAN || ours.reduction > XENT_REDUCTION_NONE)
         return xent_fail(error, XENT_ERROR_REDUCTION, "options.reduction", "%d is unknown", (int)ours.reduction);
@@ -239,18 +270,13 @@ static xent_status binary_loss(const xent_tensor *input, const xent_tensor *targ
     call.spread = ours.label_smoothing / 2.0;
     call.focal_gamma = ours.focal_gamma;
     call.focal_alpha = ours.focal_alpha;
-    call.report_non_finite = ours.report_non_finite;
+    call.want_non_finite = ours.report_non_finite;
+    call.want_sum = wanted.sum || wanted.mean;
     double divisor = ours.divisor_kind == XENT_DIVISOR_GIVEN ? ours.divisor : (double)call.fold.count;
     if (ours.reduction == XENT_REDUCTION_MEAN) call.scale = 1.0 / divisor;
-    struct xent_sum sum;
-    int want_sum = wanted.sum || wanted.mean;
-    if (want_sum) {
-        xent_sum_init(&sum);
-        call.sum = &sum;
-    }
     xent_status status = run(&call, error);
     if (status && status != XENT_ERROR_NON_FINITE) return status;
-    double total = want_sum ? xent_sum_round(&sum) : 0.0;
+    double total = call.want_sum ? xent_sum_round(&call.totals.sum) : 0.0;
     if (wanted.sum) *wanted.sum = total;
     if (wanted.divisor) *wanted.divisor = divisor;
     if (wanted.mean) *wanted.mean = call.fold.count == 0 && ours.empty_mean_is_zero ? 0.0 : total / divisor;

@@ -3,11 +3,24 @@
 #include <math.h>
 #include <string.h>
 
+/* -- Sums -- */
+
+enum { POSITIVE = 1, NEGATIVE = 2, NEITHER = 3 }; /* infinities, and NaN, which is as both of them */
+
+static unsigned special_of(double value)
+{
+    return isnan(value) ? NEITHER : value > 0.0 ? POSITIVE : NEGATIVE;
+}
+
+static double value_of(unsigned special)
+{
+    return special == NEITHER ? NAN : special == POSITIVE ? INFINITY : -INFINITY;
+}
+
 void xent_sum_init(struct xent_sum *sum)
 {
     sum->count = 0; /* the rest is set up as it is needed */
-    sum->pending = 0;
-    sum->special = 0.0;
+    sum->special = 0;
 }
 
 static void add_digits(struct xent_sum *sum, double value)
@@ -26,43 +39,70 @@ static void add_digits(struct xent_sum *sum, double value)
     sum->digits[digit + 2] += sign * (int64_t)high;
 }
 
+/* Has the digits hold what was added. */
+static void open_digits(struct xent_sum *sum)
+{
+    if (sum->count > 1) return;
+    memset(sum->digits, 0, sizeof sum->digits);
+    if (sum->count) add_digits(sum, sum->only);
+    sum->count = 2;
+}
+
 void xent_sum_add(struct xent_sum *sum, double value)
 {
-    if (!isfinite(value)) {
-        sum->special += value;
-        value = 0.0;
-    }
-    if (sum->count++ == 0) {
+    if (!isfinite(value)) sum->special |= special_of(value);
+    else if (sum->count == 0) {
+        sum->count = 1;
         sum->only = value;
-        return;
+    } else {
+        open_digits(sum);
+        add_digits(sum, value);
     }
-    if (sum->count == 2) {
-        memset(sum->digits, 0, sizeof sum->digits);
-        add_digits(sum, sum->only);
-    }
-    add_digits(sum, value);
 }
 
-/* The block's values as a tree: (0 + 32) + (16 + 48) ... One by one where the tree overflows:
- * the whole sum may still be finite, or at least have a sign. */
-static void add_block(struct xent_sum *sum)
+#define WAYS 8 /* sums side by side, for the sake of speed: all of them are exact */
+
+static double fold(const double parts[WAYS])
 {
-    double tree[XENT_ROWS];
-    for (size_t i = sum->pending; i < XENT_ROWS; i++) sum->block[i] = 0.0;
-    memcpy(tree, sum->block, sizeof tree);
-    for (size_t half = XENT_ROWS / 2; half; half /= 2)
-        for (size_t i = 0; i < half; i++) tree[i] += tree[i + half];
-    if (isfinite(tree[0])) xent_sum_add(sum, tree[0]);
-    else
-        for (size_t i = 0; i < sum->pending; i++) xent_sum_add(sum, sum->block[i]);
-    sum->pending = 0;
+    return ((parts[0] + parts[1]) + (parts[2] + parts[3])) + ((parts[4] + parts[5]) + (parts[6] + parts[7]));
 }
 
+/* Values are split at a power of two, q, into multiples of q, which add up in double without
+ * rounding as long as the sum of magnitudes is below 2^53 q, and remainders of at most q / 2,
+ * which are split in turn; most often there are none. With 2^e up to that sum, and below
+ * 2^(e + 1), it is 1.5 * 2^(e + 2) that has the spacing q = 2^(e - 50), and when it is added and
+ * subtracted leaves the multiple of q next to a value. */
 void xent_sum_add_rows(struct xent_sum *sum, const double *values, size_t count)
 {
-    for (size_t i = 0; i < count; i++) {
-        sum->block[sum->pending++] = values[i];
-        if (sum->pending == XENT_ROWS) add_block(sum);
+    double rest[XENT_ROWS], magnitudes[WAYS] = {0};
+    size_t padded = (count + WAYS - 1) / WAYS * WAYS;
+    if (count == 1) {
+        xent_sum_add(sum, values[0]);
+        return;
+    }
+    memcpy(rest, values, count * sizeof *values);
+    for (size_t i = count; i < padded; i++) rest[i] = 0.0;
+    for (size_t i = 0; i < padded; i += WAYS)
+        for (size_t k = 0; k < WAYS; k++) magnitudes[k] += fabs(rest[i + k]);
+    for (double magnitude; (magnitude = fold(magnitudes)) != 0.0;) {
+        double splitter, totals[WAYS] = {0};
+        uint64_t bits;
+        if (!(magnitude > 0x1p-900 && magnitude < 0x1p+1000)) { /* splitting might leave the range */
+            for (size_t i = 0; i < count; i++) xent_sum_add(sum, rest[i]);
+            return;
+        }
+        memcpy(&bits, &magnitude, sizeof bits);
+        bits = ((bits >> 52) + 2) << 52 | UINT64_C(1) << 51;
+        memcpy(&splitter, &bits, sizeof splitter);
+        memset(magnitudes, 0, sizeof magnitudes);
+        for (size_t i = 0; i < padded; i += WAYS)
+            for (size_t k = 0; k < WAYS; k++) {
+                double multiple = (rest[i + k] + splitter) - splitter;
+                totals[k] += multiple;
+                rest[i + k] -= multiple;
+                magnitudes[k] += fabs(rest[i + k]);
+            }
+        xent_sum_add(sum, fold(totals));
     }
 }
 
@@ -91,8 +131,7 @@ static int64_t carry_digits(int64_t *digits)
 
 double xent_sum_round(struct xent_sum *sum)
 {
-    if (sum->pending) add_block(sum);
-    if (sum->special != 0.0 || isnan(sum->special)) return sum->special;
+    if (sum->special) return value_of(sum->special);
     if (sum->count < 2) return sum->count ? sum->only + 0.0 : 0.0;
     int negative = carry_digits(sum->digits) < 0;
     if (negative) {
@@ -123,4 +162,58 @@ double xent_sum_round(struct xent_sum *sum)
     int bits_in_all = top * 32 + 32 - __builtin_clz((unsigned)sum->digits[top]);
     double magnitude = scale((double)(leading | (rest != 0)), bits_in_all - taken - 1074);
     return negative ? -magnitude : magnitude;
+}
+
+/* -- Totals -- */
+
+void xent_totals_init(struct xent_totals *totals)
+{
+    xent_sum_init(&totals->sum);
+    xent_sum_init(&totals->z_sum);
+    totals->correct = 0;
+    totals->invalid = totals->non_finite = INT64_MAX;
+}
+
+void xent_totals_share(struct xent_totals *totals)
+{
+    open_digits(&totals->sum);
+    open_digits(&totals->z_sum);
+}
+
+/* Integers only, each in one piece, so that the order in which threads come does not matter. */
+static void merge_sum(struct xent_sum *shared, struct xent_sum *own)
+{
+    if (own->special) __atomic_fetch_or(&shared->special, own->special, __ATOMIC_RELAXED);
+    if (own->count == 0) return;
+    open_digits(own);
+    for (int i = 0; i < XENT_SUM_DIGITS; i++)
+        if (own->digits[i]) __atomic_fetch_add(&shared->digits[i], own->digits[i], __ATOMIC_RELAXED);
+}
+
+static void merge_first(int64_t *shared, int64_t own)
+{
+    int64_t now = __atomic_load_n(shared, __ATOMIC_RELAXED);
+    while (own < now && !__atomic_compare_exchange_n(shared, &now, own, 1, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+        ;
+}
+
+void xent_totals_merge(struct xent_totals *shared, struct xent_totals *own)
+{
+    merge_sum(&shared->sum, &own->sum);
+    merge_sum(&shared->z_sum, &own->z_sum);
+    if (own->correct) __atomic_fetch_add(&shared->correct, own->correct, __ATOMIC_RELAXED);
+    merge_first(&shared->invalid, own->invalid);
+    merge_first(&shared->non_finite, own->non_finite);
+}
+
+void xent_totals_note(struct xent_totals *totals, int64_t position, double loss)
+{
+    if (!isfinite(loss) && totals->non_finite == INT64_MAX) totals->non_finite = 4 * position + special_of(loss);
+}
+
+int64_t xent_totals_non_finite(const struct xent_totals *totals, double *loss)
+{
+    if (totals->non_finite == INT64_MAX) return -1;
+    *loss = value_of(totals->non_finite & 3);
+    return totals->non_finite / 4;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "error.h"
+#include "parallel.h"
 #include "value.h"
 
 xent_status xent_rows_fold(struct row_call *call, int32_t axis, xent_error *error)
@@ -142,7 +143,7 @@ static void prepare_scales(struct row_job *job, const struct row_call *call, int
         for (size_t i = 0; i < job->rows; i++) job->scale[i] *= job->row_weight[i];
 }
 
-static void deliver_argmax(const struct row_job *job, const struct row_call *call, int64_t first)
+static void deliver_argmax(const struct row_job *job, const struct row_call *call, int64_t first, struct xent_totals *totals)
 {
     const struct view *argmax = &call->operand[ARGMAX], *correct = &call->operand[CORRECT];
     ptrdiff_t offsets[XENT_ROWS];
@@ -156,29 +157,26 @@ static void deliver_argmax(const struct row_job *job, const struct row_call *cal
     for (size_t i = 0; i < job->rows; i++) {
         int right = job->target[i] >= 0 && job->target[i] == job->argmax[i];
         if (correct->name) ((uint8_t *)correct->data)[offsets[i]] = (uint8_t)right;
-        if (call->correct_count) *call->correct_count += right;
+        if (call->want_correct_count) totals->correct += right;
     }
 }
 
-static void deliver(struct row_job *job, const struct row_call *call, int64_t first)
+static void deliver(struct row_job *job, const struct row_call *call, int64_t first, struct xent_totals *totals)
 {
     const struct row_options *options = call->options;
-    if (call->sum) xent_sum_add_rows(call->sum, job->loss, job->rows);
+    if (call->want_sum) xent_sum_add_rows(&totals->sum, job->loss, job->rows);
     if (options && options->z_loss != 0.0) {
-        if (call->z_sum) xent_sum_add_rows(call->z_sum, job->z_loss, job->rows);
+        if (call->want_sum) xent_sum_add_rows(&totals->z_sum, job->z_loss, job->rows);
         for (size_t i = 0; i < job->rows; i++) job->loss[i] += job->z_loss[i];
     }
-    for (size_t i = 0; call->non_finite && *call->non_finite < 0 && i < job->rows; i++)
-        if (!isfinite(job->loss[i])) {
-            *call->non_finite = first + (int64_t)i;
-            *call->non_finite_loss = job->loss[i];
-        }
+    for (size_t i = 0; call->want_non_finite && i < job->rows; i++)
+        xent_totals_note(totals, first + (int64_t)i, job->loss[i]);
     scatter(call, LOSS, first, job->rows, job->loss);
     scatter(call, LSE, first, job->rows, job->lse);
     scatter(call, Z_LOSS, first, job->rows, job->z_loss);
     scatter(call, ENTROPY, first, job->rows, job->entropy);
     scatter(call, TARGET_LOGIT, first, job->rows, job->target_logit);
-    if (call->want_argmax) deliver_argmax(job, call, first);
+    if (call->want_argmax) deliver_argmax(job, call, first, totals);
     if (call->max_out) memcpy(call->max_out + first, job->max, job->rows * sizeof *job->max);
     if (call->state_out)
         for (size_t i = 0; i < job->rows; i++)
@@ -195,7 +193,8 @@ static int rows_are_unit(const struct row_call *call)
     return call->fold.size[inner] >= 8 || (call->classes > 128 && call->fold.size[inner] > 1);
 }
 
-void xent_rows_run(const struct row_call *call)
+/* Rows first ... end - 1. */
+static void run_rows(const struct row_call *call, int64_t first, int64_t end, struct xent_totals *totals)
 {
     struct row_job job;
     int unit = rows_are_unit(call);
@@ -208,8 +207,8 @@ void xent_rows_run(const struct row_call *call)
     job.have_max = call->max_in != NULL;
     job.max_only = call->max_only;
     job.options = call->options;
-    for (int64_t first = 0; first < call->rows; first += (int64_t)job.rows) {
-        int64_t left = call->rows - first, run = inner - first % inner;
+    for (; first < end; first += (int64_t)job.rows) {
+        int64_t left = end - first, run = inner - first % inner;
         if (unit && run < left) left = run;
         job.rows = left < XENT_ROWS ? (size_t)left : XENT_ROWS;
         describe(&job.in, call, IN, first, job.rows);
@@ -226,6 +225,29 @@ void xent_rows_run(const struct row_call *call)
         if (job.have_max) memcpy(job.max, call->max_in + first, job.rows * sizeof *job.max);
         job.sums = call->sums_out ? call->sums_out + first : NULL;
         call->kernel(&job);
-        deliver(&job, call, first);
+        deliver(&job, call, first, totals);
     }
+}
+
+static void run_span(void *context, int64_t first, int64_t end)
+{
+    const struct row_call *call = context;
+    struct xent_totals own;
+    xent_totals_init(&own);
+    run_rows(call, first, end, &own);
+    if (call->totals) xent_totals_merge(call->totals, &own);
+}
+
+void xent_rows_run(struct row_call *call)
+{
+    /* Whole jobs, unless few rows make a span. */
+    int64_t elements = call->classes > 0 ? call->classes : 1, unit = XENT_SPAN / elements;
+    unit = unit < 1 ? 1 : unit < XENT_ROWS ? unit : XENT_ROWS;
+    struct spans spans = xent_spans(&call->execution, call->rows, unit, elements);
+    if (spans.tasks == 1) {
+        run_rows(call, 0, call->rows, call->totals);
+        return;
+    }
+    if (call->totals) xent_totals_share(call->totals);
+    xent_spans_run(&spans, &call->execution, run_span, call);
 }

@@ -33,10 +33,9 @@ struct row_call {
     struct view weight;                    /* class weights; name NULL: ones */
     int64_t ignore_index, class_offset;
     double scale;                          /* of all gradients */
-    struct xent_sum *sum, *z_sum;          /* of row losses, and of their z-losses; NULL: not wanted */
-    int64_t *correct_count;                /* NULL: not wanted */
-    int64_t *non_finite;                   /* first row whose loss is not finite; NULL: not wanted */
-    double *non_finite_loss;
+    int want_sum, want_correct_count, want_non_finite;
+    struct xent_totals *totals;            /* where these go; NULL: none is wanted */
+    xent_execution execution;
 };
 
 /* Checks the axis, takes it out of the operands' dimensions, and folds the others. */
@@ -45,7 +44,7 @@ xent_status xent_rows_fold(struct row_call *call, int32_t axis, xent_error *erro
 /* Every output against itself and every other tensor. After the fold. */
 xent_status xent_rows_check_overlaps(const struct row_call *call, xent_error *error);
 
-/* All rows of the call. */
-void xent_rows_run(const struct row_call *call);
+/* All rows of the call, on the host's threads where that pays. */
+void xent_rows_run(struct row_call *call);
 
 #endif

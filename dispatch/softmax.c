@@ -13,11 +13,11 @@ xent_status xent_softmax_options_init(xent_softmax_options *options, size_t size
 }
 
 static xent_status read_softmax_options(xent_softmax_options *ours, const xent_softmax_options *options,
-                                        struct xent_tables *tables, xent_error *error)
+                                        xent_execution *execution, struct xent_tables *tables, xent_error *error)
 {
     xent_softmax_options_init(ours, sizeof *ours);
     TRY(xent_read_struct(ours, sizeof *ours, sizeof *ours, options, 0, "options", error));
-    return xent_choose(ours->execution, tables, error);
+    return xent_choose(ours->execution, execution, tables, error);
 }
 
 xent_status xent_log_sum_exp(const xent_tensor *logits, const xent_softmax_options *options,
@@ -28,7 +28,7 @@ xent_status xent_log_sum_exp(const xent_tensor *logits, const xent_softmax_optio
     xent_softmax_options ours;
     xent_log_sum_exp_outputs wanted = {0};
     struct xent_tables tables;
-    TRY(read_softmax_options(&ours, options, &tables, error));
+    TRY(read_softmax_options(&ours, options, &call.execution, &tables, error));
     TRY(xent_read_struct(&wanted, sizeof wanted, sizeof wanted, outputs, 1, "outputs", error));
     TRY(xent_view_tensor(in, logits, XENT_FLOATS, 1, "logits", error));
     TRY(xent_view_tensor(&call.operand[OUTPUT_GRADIENT], ours.output_gradient, xent_dtypes_beside(in->dtype), 0, "options.output_gradient", error));
@@ -58,7 +58,7 @@ static xent_status forward(const xent_tensor *logits, const xent_softmax_options
     struct view *in = &call.operand[IN];
     xent_softmax_options ours;
     struct xent_tables tables;
-    TRY(read_softmax_options(&ours, options, &tables, error));
+    TRY(read_softmax_options(&ours, options, &call.execution, &tables, error));
     if (ours.output_gradient || ours.max)
         return xent_fail(error, XENT_ERROR_VALUE, ours.max ? "options.max" : "options.output_gradient",
                          "has no meaning here, and must be NULL");
@@ -92,7 +92,7 @@ static xent_status backward(const xent_tensor *output, const xent_tensor *output
     struct view *in = &call.operand[IN];
     xent_softmax_options ours;
     struct xent_tables tables;
-    TRY(read_softmax_options(&ours, options, &tables, error));
+    TRY(read_softmax_options(&ours, options, &call.execution, &tables, error));
     if (ours.output_gradient || ours.state || ours.max)
         return xent_fail(error, XENT_ERROR_VALUE,
                          ours.state ? "options.state" : ours.max ? "options.max" : "options.output_gradient",

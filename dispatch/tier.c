@@ -157,19 +157,20 @@ static struct choice default_choice(void)
     return (struct choice){(xent_tier)(word & 0xff), (enum reason)(word >> 8 & 0xff), word >> 16};
 }
 
-xent_status xent_choose(const xent_execution *execution, struct xent_tables *tables, xent_error *error)
+xent_status xent_choose(const xent_execution *given, xent_execution *ours, struct xent_tables *tables,
+                        xent_error *error)
 {
-    xent_execution ours = {sizeof ours, XENT_TIER_AUTO};
-    xent_status status = xent_read_struct(&ours, sizeof ours, sizeof ours, execution, 0, "execution", error);
+    *ours = (xent_execution){.size = sizeof *ours, .tier = XENT_TIER_AUTO};
+    xent_status status = xent_read_struct(ours, sizeof *ours, sizeof *ours, given, 0, "execution", error);
     if (status) return status;
     struct choice choice = default_choice();
-    if (ours.tier == XENT_TIER_AUTO) ours.tier = choice.tier;
-    else if (!can_run(choice.available, ours.tier)) {
-        const char *name = xent_tier_name(ours.tier);
-        return xent_fail(error, XENT_ERROR_TIER, "execution", "tier %d (%s) can't run here", (int)ours.tier,
+    if (ours->tier == XENT_TIER_AUTO) ours->tier = choice.tier;
+    else if (!can_run(choice.available, ours->tier)) {
+        const char *name = xent_tier_name(ours->tier);
+        return xent_fail(error, XENT_ERROR_TIER, "execution", "tier %d (%s) can't run here", (int)ours->tier,
                          name ? name : "unknown");
     }
-    *tables = tiers[ours.tier].tables;
+    *tables = tiers[ours->tier].tables;
     return XENT_OK;
 }
 

@@ -10,8 +10,10 @@ struct xent_tables {
     const struct xent_kernels *f32, *f64;
 };
 
-/* The kernels that a call with this execution (NULL: the default) is to run. */
-xent_status xent_choose(const xent_execution *execution, struct xent_tables *tables, xent_error *error);
+/* How a call with the given execution (NULL: the default) is carried out: the kernels it is to
+ * run, and, in *ours, the execution itself. */
+xent_status xent_choose(const xent_execution *given, xent_execution *ours, struct xent_tables *tables,
+                        xent_error *error);
 
 /* The kernels for logits of this dtype: f64 is computed in f64, all else in f32. */
 static inline const struct xent_kernels *xent_kernels_for(const struct xent_tables *tables, xent_dtype dtype)

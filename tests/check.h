@@ -42,7 +42,11 @@ bool check_tier_fused(xent_tier tier);
 /* "skipped: avx512 (this CPU lacks it)", a line for each tier that can't run here. */
 void check_print_skipped(void);
 
+/* On this tier, and on the threads lent. */
 xent_execution check_execution(xent_tier tier);
+
+/* Has calls made by way of check_execution given this parallel_for from now on; NULL: none. */
+void check_lend_threads(void (*parallel_for)(void *, size_t, void (*)(void *, size_t), void *), void *host);
 
 /* A test of one rule, and the cmocka test that runs it on every available tier. A failing
  * assertion of this header names the tier. */

@@ -149,11 +149,28 @@ XENT_API xent_status xent_get_info(xent_info *info, size_t size);
 /* "scalar", "sse2", "avx2", "avx512", "neon", "neon-simde", "auto"; NULL if unknown. */
 XENT_API const char *xent_tier_name(xent_tier tier);
 
-/* How a call is carried out. NULL wherever one is taken: XENT_TIER_AUTO. */
+/* How a call is carried out. NULL wherever one is taken: XENT_TIER_AUTO, on the caller's thread. */
 typedef struct xent_execution {
     size_t size;    /* sizeof(xent_execution) */
     xent_tier tier; /* XENT_ERROR_TIER if this CPU can't run it */
+    /* Threads that the host lends, see below; NULL: none. host is passed on, and may be NULL. */
+    void (*parallel_for)(void *host, size_t tasks, void (*task)(void *context, size_t index), void *context);
+    void *host;
 } xent_execution;
+
+/* Threads. The library starts none; where a call is given parallel_for, it may hand it its work, in
+ * tasks, once. parallel_for has task(context, index) run exactly once for each index in [0, tasks), on
+ * whatever threads, in whatever order, at once or one after the other, the caller's thread
+ * included, and returns when all have ended and what they wrote can be seen by the caller.
+ *   Results, errors and their rows included, are the same bits with any parallel_for, or none.
+ *   A task is 32768 elements at least, which take ten microseconds and more, where waking a thread takes
+ *   one to ten: calls with fewer than twice as many do not ask for threads. Tasks are at most 256, each
+ *   a span of rows (or, elementwise, of elements) next to each other; a row is never cut. What is
+ *   done with row states alone (xent_row_state_merge and so on) and the check of targets stay on the
+ *   caller's thread.
+ *   A task calls nothing of the host's, takes no lock, and needs up to 256 KiB of stack. Calls may be made
+ *   from inside another call's tasks' threads, by the host, if its parallel_for can be nested.
+ * openmp.h and pthreads.h beside this header have one each, for OpenMP and for plain POSIX threads. */
 
 /* ---- Options common to several functions -------------------------------- */
 
@@ -338,8 +355,8 @@ typedef struct xent_cross_entropy_outputs {
  *   are within 3 ulp of the cap, and the rest follows. (An unweighted
  *   loss that overflows is inf, whatever the weight. Where scale / (1 + rest) is below 2^-78,
  *   scale being all that multiplies the gradient, an f32 gradient is within 2^-101 instead.)
- *   sum and divisor: within 1 ulp of double plus 6 * 2^-53 of the sum of |loss|, whatever
- *   the number of rows.
+ *   sum and divisor: the exact sum of the row losses, as doubles, rounded once, so that neither
+ *   their order nor the number of rows matters.
  * Slices. Where each of several calls has some of the classes of every row, class_count is the
  *   number of all classes, class_offset that of the first one here, weight has class_count
  *   elements, and targets are checked against it. Such a call gives state, target_logit, and,
@@ -446,10 +463,10 @@ typedef struct xent_bce_outputs {
  *   gradient in p: w (p - y) / max((1 - p) p, 1e-12), in y: w (log1p(-p) - log p).
  *
  * input p and target y: one shape. p or y outside [0, 1], or NaN:
- * XENT_ERROR_PROBABILITY with the element and the value. This check runs in the same
- * pass as the computation, each block of 1024 elements before it is written: it is the one
- * error that can leave earlier blocks of loss and gradients written (sum, divisor and mean
- * are not). Error: loss within 4 ulp of the larger of its terms, gradient in p
+ * XENT_ERROR_PROBABILITY with the element (the first) and the value. This check runs in the
+ * same pass as the computation, each block of 1024 elements before it is written: it is the one
+ * error that can leave blocks of loss and gradients written, earlier ones, and with parallel_for
+ * also later ones (sum, divisor and mean are not). Error: loss within 4 ulp of the larger of its terms, gradient in p
  * within 4 ulp, in y within 3 ulp of the larger of its terms. */
 XENT_API xent_status xent_bce(const xent_tensor *input, const xent_tensor *target,
                               const xent_bce_options *options, const xent_bce_outputs *outputs,

@@ -1,0 +1,30 @@
+/* Work in spans, which the host's threads run where it lends some. */
+#ifndef XENT_DISPATCH_PARALLEL_H
+#define XENT_DISPATCH_PARALLEL_H
+
+#include <stdint.h>
+
+#include "xent/xent.h"
+
+/* Fewest elements of a span. That many take ten microseconds and more; to wake a thread takes
+ * one to ten. */
+#define XENT_SPAN 32768
+/* Most spans of a call: several for each of many threads, so that none waits long for the last,
+ * and few enough for a host to whom a task costs something. */
+#define XENT_SPANS 256
+
+struct spans {
+    int64_t count; /* of rows or elements, in tasks that begin at multiples of the unit */
+    int64_t unit;
+    int64_t tasks; /* at least 1 */
+};
+
+/* count rows, or elements, of so many elements each. One task if the host lends no threads. */
+struct spans xent_spans(const xent_execution *execution, int64_t count, int64_t unit, int64_t elements);
+
+/* Runs positions first ... end - 1 of each task, on whatever threads the host has it run, and
+ * returns when all are done. */
+void xent_spans_run(const struct spans *spans, const xent_execution *execution,
+                    void (*run)(void *call, int64_t first, int64_t end), void *call);
+
+#endif
