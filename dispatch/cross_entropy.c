@@ -102,7 +102,7 @@ static xent_status view_tensors(struct loss_call *call, const xent_tensor *input
     TRY(xent_view_tensor(&view[TARGET], target, XENT_INDICES | (nll ? 0 : beside), 1, "target", error));
     if (DTYPE(view[TARGET].dtype) & XENT_FLOATS) {
         view[IN2] = view[TARGET];
-        view[TARGET] = (struct view){0};
+        xent_view_absent(&view[TARGET]);
         if (o->focal_gamma != 0.0) return refuse(error, "options.focal_gamma", "needs index targets");
     }
     TRY(xent_view_tensor(&call->rows.weight, o->weight, beside, 0, "options.weight", error));
@@ -129,46 +129,52 @@ static xent_status view_tensors(struct loss_call *call, const xent_tensor *input
     return XENT_OK;
 }
 
-/* Checks every index target, counts the rows that are not ignored, and adds up what
- * XENT_DIVISOR_WEIGHTS divides by. */
-static xent_status check_targets(const struct row_call *call, int64_t classes, int want_weights, int64_t *counted,
-                                 double *weights, xent_error *error)
+/* Checks every index target, and counts the rows that are not ignored. */
+static xent_status check_targets(const struct row_call *call, int64_t classes, int64_t *counted, xent_error *error)
 {
-    struct xent_sum sum;
-    const struct view *target = &call->operand[TARGET], *weight = &call->weight, *row_weight = &call->operand[ROW_WEIGHT];
-    int weighted = (target->name && weight->name) || row_weight->name;
-    xent_sum_init(&sum);
-    *counted = target->name ? 0 : call->rows;
-    for (int64_t first = 0; first < call->rows && (target->name || weighted); first += XENT_ROWS) {
+    *counted = call->rows;
+    for (int64_t first = 0; call->operand[TARGET].name && first < call->rows; first += XENT_ROWS) {
         size_t count = call->rows - first < XENT_ROWS ? (size_t)(call->rows - first) : XENT_ROWS;
+        int64_t targets[XENT_ROWS], ignored = 0, improper = 0;
+        xent_rows_read_targets(call, first, count, targets);
+        for (size_t i = 0; i < count; i++) {
+            ignored += targets[i] == call->ignore_index;
+            improper += (uint64_t)targets[i] >= (uint64_t)classes;
+        }
+        *counted -= ignored;
+        for (size_t i = 0; improper && i < count; i++) {
+            int64_t row = first + (int64_t)i, index = targets[i];
+            if (index != call->ignore_index && (index < 0 || index >= classes))
+                return xent_fail_at(error, XENT_ERROR_TARGET, "target", row, (double)index,
+                                    "%lld in row %lld is outside [0, %lld) and is not ignore_index, %lld",
+                                    (long long)index, (long long)row, (long long)classes, (long long)call->ignore_index);
+        }
+    }
+    return XENT_OK;
+}
+
+/* What XENT_DIVISOR_WEIGHTS divides by, where there are weights. */
+static double total_weight(const struct row_call *call)
+{
+    const struct view *target = &call->operand[TARGET], *weight = &call->weight, *row_weight = &call->operand[ROW_WEIGHT];
+    struct xent_sum sum;
+    xent_sum_init(&sum);
+    for (int64_t first = 0; first < call->rows; first += XENT_ROWS) {
+        size_t count = call->rows - first < XENT_ROWS ? (size_t)(call->rows - first) : XENT_ROWS;
+        int64_t targets[XENT_ROWS];
         ptrdiff_t offsets[XENT_ROWS];
         double values[XENT_ROWS];
-        for (size_t i = 0; i < count; i++) values[i] = 1.0;
-        if (target->name) xent_fold_offsets(&call->fold, TARGET, first, count, offsets);
-        for (size_t i = 0; target->name && i < count; i++) {
-            int64_t index = xent_index(target, offsets[i]);
-            if (index == call->ignore_index) {
-                values[i] = 0.0;
-                continue;
-            }
-            if (index < 0 || index >= classes)
-                return xent_fail_at(error, XENT_ERROR_TARGET, "target", first + (int64_t)i, (double)index,
-                                    "%lld in row %lld is outside [0, %lld) and is not ignore_index, %lld",
-                                    (long long)index, (long long)(first + (int64_t)i), (long long)classes,
-                                    (long long)call->ignore_index);
-            ++*counted;
-            if (weight->name) values[i] = xent_value(weight, (ptrdiff_t)(index * weight->strides[0]));
-        }
-        if (!weighted || !want_weights) continue;
-        if (row_weight->name) {
-            xent_fold_offsets(&call->fold, ROW_WEIGHT, first, count, offsets);
-            for (size_t i = 0; i < count; i++)
-                if (values[i] != 0.0) values[i] *= xent_value(row_weight, offsets[i]);
+        if (target->name) xent_rows_read_targets(call, first, count, targets);
+        if (row_weight->name) xent_fold_offsets(&call->fold, ROW_WEIGHT, first, count, offsets);
+        for (size_t i = 0; i < count; i++) {
+            int counts = !target->name || targets[i] != call->ignore_index;
+            values[i] = counts && target->name && weight->name ? xent_value(weight, (ptrdiff_t)(targets[i] * weight->strides[0]))
+                                                               : counts;
+            if (row_weight->name && values[i] != 0.0) values[i] *= xent_value(row_weight, offsets[i]);
         }
         xent_sum_add_rows(&sum, values, count);
     }
-    *weights = weighted ? xent_sum_round(&sum) : (double)*counted;
-    return XENT_OK;
+    return xent_sum_round(&sum);
 }
 
 /* -- The call -- */
@@ -213,12 +219,13 @@ static xent_status run(struct loss_call *call, xent_error *error)
     const xent_cross_entropy_outputs *w = &call->wanted;
     struct row_call *rows = &call->rows;
     int64_t counted, classes = call->sliced ? o->class_count : rows->classes;
-    double weights;
     int scaled = o->reduction == XENT_REDUCTION_MEAN && (w->gradient || w->target_gradient);
-    TRY(check_targets(rows, classes, w->divisor || w->mean || scaled, &counted, &weights, error));
+    int weighted = rows->operand[ROW_WEIGHT].name || (rows->operand[TARGET].name && rows->weight.name);
+    TRY(check_targets(rows, classes, &counted, error));
     double divisor = o->divisor_kind == XENT_DIVISOR_GIVEN  ? o->divisor
                      : o->divisor_kind == XENT_DIVISOR_ROWS ? (double)counted
-                                                            : weights;
+                     : weighted && (w->divisor || w->mean || scaled) ? total_weight(rows)
+                                                                     : (double)counted;
     double z_divisor = o->divisor_kind == XENT_DIVISOR_GIVEN ? divisor : (double)counted;
     if (scaled) {
         rows->scale = 1.0 / divisor;
@@ -251,9 +258,13 @@ static xent_status run(struct loss_call *call, xent_error *error)
 static xent_status loss(const xent_tensor *input, const xent_tensor *target, const xent_cross_entropy_options *options,
                         const xent_cross_entropy_outputs *outputs, int nll, xent_error *error)
 {
-    struct loss_call call = {.rows = {.scale = 1.0, .with_target = 1}};
+    struct loss_call call;
     struct row_call *rows = &call.rows;
     struct xent_tables tables;
+    xent_row_call_init(rows);
+    rows->with_target = 1;
+    call.row_options.z_ratio = 1.0;
+    call.wanted = (xent_cross_entropy_outputs){0};
     xent_cross_entropy_options_init(&call.options, sizeof call.options);
     TRY(xent_read_struct(&call.options, sizeof call.options, sizeof call.options, options, 0, "options", error));
     TRY(xent_choose(call.options.execution, &rows->execution, &tables, error));

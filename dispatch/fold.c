@@ -46,7 +46,7 @@ void xent_fold_offsets(const struct fold *fold, int operand, int64_t first, size
         ptrdiff_t at, step;
         int64_t left = xent_fold_run(fold, operand, first + (int64_t)done, &at, &step);
         size_t run = (int64_t)(count - done) < left ? count - done : (size_t)left;
-        for (size_t i = 0; i < run; i++) offsets[done + i] = at + (ptrdiff_t)i * step;
+        for (size_t i = 0; i < run; i++, at += step) offsets[done + i] = at;
         done += run;
     }
 }

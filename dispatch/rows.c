@@ -7,6 +7,14 @@
 #include "parallel.h"
 #include "value.h"
 
+void xent_row_call_init(struct row_call *call)
+{
+    memset(call, 0, offsetof(struct row_call, fold));
+    call->scale = 1.0;
+    for (int o = 0; o < OPERANDS; o++) xent_view_absent(&call->operand[o]);
+    xent_view_absent(&call->weight);
+}
+
 xent_status xent_rows_fold(struct row_call *call, int32_t axis, xent_error *error)
 {
     const struct view *in = &call->operand[IN];
@@ -35,17 +43,18 @@ xent_status xent_rows_fold(struct row_call *call, int32_t axis, xent_error *erro
 }
 
 /* Row states, sums and maxima are plain arrays of the caller's, one element a row. */
-static struct view array_view(const void *array, size_t size, const char *name, int64_t rows)
+static void view_array(struct view *view, const void *array, size_t size, const char *name, int64_t rows)
 {
-    struct view view = {0};
-    if (!array || rows == 0) return view;
-    view.name = name;
-    view.data = (char *)(uintptr_t)array;
-    view.item = 1;
-    view.ndim = 1;
-    view.shape[0] = view.count = rows * (int64_t)size;
-    view.strides[0] = 1;
-    return view;
+    xent_view_absent(view);
+    if (!array || rows == 0) return;
+    view->name = name;
+    view->data = (char *)(uintptr_t)array;
+    view->item = 1;
+    view->ndim = 1;
+    view->shape[0] = view->count = rows * (int64_t)size;
+    view->strides[0] = 1;
+    view->low = (uintptr_t)array;
+    view->high = view->low + (uintptr_t)view->count;
 }
 
 /* Every output against every other tensor of the call. The gradient may lie over an input
@@ -54,11 +63,12 @@ xent_status xent_rows_check_overlaps(const struct row_call *call, xent_error *er
 {
     static const enum operand outputs[] = {OUT, OUT2, LOSS, LSE, Z_LOSS, ENTROPY, ARGMAX, CORRECT, TARGET_LOGIT};
     const int count = (int)(sizeof outputs / sizeof *outputs);
-    struct view arrays[] = {array_view(call->state_out, sizeof *call->state_out, "outputs.state", call->rows),
-                            array_view(call->max_out, sizeof *call->max_out, "outputs.max", call->rows),
-                            array_view(call->sums_out, sizeof *call->sums_out, "outputs.sum", call->rows)};
-    struct view given[] = {array_view(call->state_in, sizeof *call->state_in, "options.state", call->rows),
-                           array_view(call->max_in, sizeof *call->max_in, "options.max", call->rows)};
+    struct view arrays[3], given[2];
+    view_array(&arrays[0], call->state_out, sizeof *call->state_out, "outputs.state", call->rows);
+    view_array(&arrays[1], call->max_out, sizeof *call->max_out, "outputs.max", call->rows);
+    view_array(&arrays[2], call->sums_out, sizeof *call->sums_out, "outputs.sum", call->rows);
+    view_array(&given[0], call->state_in, sizeof *call->state_in, "options.state", call->rows);
+    view_array(&given[1], call->max_in, sizeof *call->max_in, "options.max", call->rows);
     for (int o = 0; o < count; o++) {
         const struct view *output = &call->operand[outputs[o]];
         if (!output->name) continue;
@@ -71,6 +81,7 @@ xent_status xent_rows_check_overlaps(const struct row_call *call, xent_error *er
         for (int g = 0; g < 2; g++) TRY(xent_check_overlap(output, &given[g], 0, error));
     }
     for (int a = 0; a < 3; a++) {
+        if (!arrays[a].name) continue;
         for (int other = 0; other < OPERANDS; other++) TRY(xent_check_overlap(&arrays[a], &call->operand[other], 0, error));
         TRY(xent_check_overlap(&arrays[a], &call->weight, 0, error));
         for (int g = 0; g < 2; g++) TRY(xent_check_overlap(&arrays[a], &given[g], a == g, error));
@@ -112,35 +123,66 @@ static void scatter(const struct row_call *call, enum operand operand, int64_t f
     for (size_t i = 0; i < count; i++) xent_set_value(&call->operand[operand], offsets[i], values[i]);
 }
 
+/* count indices of a run to packed ones. */
+static void read_indices(const struct view *target, ptrdiff_t at, ptrdiff_t step, size_t count, int64_t *to)
+{
+#define READ(type) \
+    for (size_t i = 0; i < count; i++) to[i] = ((const type *)(const void *)target->data)[at + (ptrdiff_t)i * step]
+    switch (target->dtype) {
+    case XENT_I32: READ(int32_t); break;
+    case XENT_U8: READ(uint8_t); break;
+    default: READ(int64_t); break;
+    }
+#undef READ
+}
+
+void xent_rows_read_targets(const struct row_call *call, int64_t first, size_t count, int64_t *targets)
+{
+    for (size_t done = 0; done < count;) {
+        ptrdiff_t at, step;
+        int64_t left = xent_fold_run(&call->fold, TARGET, first + (int64_t)done, &at, &step);
+        size_t run = (int64_t)(count - done) < left ? count - done : (size_t)left;
+        read_indices(&call->operand[TARGET], at, step, run, targets + done);
+        done += run;
+    }
+}
+
+/* What is the same for all jobs of a call. */
+static void prepare_constants(struct row_job *job, const struct row_call *call, int64_t rows)
+{
+    for (int64_t i = 0; i < XENT_ROWS && i < rows; i++) {
+        job->target[i] = XENT_TARGET_ABSENT;
+        job->weight[i] = job->row_weight[i] = 1.0;
+        job->scale[i] = call->scale;
+    }
+}
+
 static void prepare_targets(struct row_job *job, const struct row_call *call, int64_t first)
 {
-    const struct view *target = &call->operand[TARGET], *weight = &call->weight;
-    ptrdiff_t offsets[XENT_ROWS];
-    if (!target->name) {
-        for (size_t i = 0; i < job->rows; i++) job->target[i] = XENT_TARGET_ABSENT, job->weight[i] = 1.0;
-        return;
-    }
-    offsets_of(call, TARGET, first, job->rows, offsets);
+    const struct view *weight = &call->weight;
+    const uint64_t classes = (uint64_t)call->classes;
+    const int64_t ignored = call->ignore_index, offset = call->class_offset;
+    if (!call->operand[TARGET].name) return;
+    xent_rows_read_targets(call, first, job->rows, job->target);
+    for (size_t i = 0; weight->name && i < job->rows; i++)
+        job->weight[i] = job->target[i] == ignored ? 1.0 : xent_value(weight, (ptrdiff_t)(job->target[i] * weight->strides[0]));
     for (size_t i = 0; i < job->rows; i++) {
-        int64_t index = xent_index(target, offsets[i]), here = index - call->class_offset;
-        int ignored = index == call->ignore_index;
-        job->target[i] = ignored ? XENT_NO_TARGET : here >= 0 && here < call->classes ? here : XENT_TARGET_ABSENT;
-        job->weight[i] = ignored || !weight->name ? 1.0 : xent_value(weight, (ptrdiff_t)(index * weight->strides[0]));
+        int64_t index = job->target[i], here = index - offset;
+        here = (uint64_t)here < classes ? here : XENT_TARGET_ABSENT;
+        job->target[i] = index == ignored ? XENT_NO_TARGET : here;
     }
 }
 
 static void prepare_scales(struct row_job *job, const struct row_call *call, int64_t first)
 {
-    for (size_t i = 0; i < job->rows; i++) job->row_weight[i] = 1.0;
-    if (call->operand[ROW_WEIGHT].name) gather(call, ROW_WEIGHT, first, job->rows, job->row_weight);
-    if (!job->out.data && !job->out2.data) return;
-    if (call->operand[OUTPUT_GRADIENT].name) {
-        gather(call, OUTPUT_GRADIENT, first, job->rows, job->scale);
-        for (size_t i = 0; i < job->rows; i++) job->scale[i] *= call->scale;
-    } else
-        for (size_t i = 0; i < job->rows; i++) job->scale[i] = call->scale;
-    if (call->operand[ROW_WEIGHT].name)
-        for (size_t i = 0; i < job->rows; i++) job->scale[i] *= job->row_weight[i];
+    const int weighted = call->operand[ROW_WEIGHT].name != NULL, incoming = call->operand[OUTPUT_GRADIENT].name != NULL;
+    if (weighted) gather(call, ROW_WEIGHT, first, job->rows, job->row_weight);
+    if ((!job->out.data && !job->out2.data) || (!weighted && !incoming)) return;
+    if (incoming) gather(call, OUTPUT_GRADIENT, first, job->rows, job->scale);
+    for (size_t i = 0; i < job->rows; i++) {
+        double scale = incoming ? job->scale[i] * call->scale : call->scale;
+        job->scale[i] = weighted ? scale * job->row_weight[i] : scale;
+    }
 }
 
 static void deliver_argmax(const struct row_job *job, const struct row_call *call, int64_t first, struct xent_totals *totals)
@@ -207,6 +249,7 @@ static void run_rows(const struct row_call *call, int64_t first, int64_t end, st
     job.have_max = call->max_in != NULL;
     job.max_only = call->max_only;
     job.options = call->options;
+    prepare_constants(&job, call, end - first);
     for (; first < end; first += (int64_t)job.rows) {
         int64_t left = end - first, run = inner - first % inner;
         if (unit && run < left) left = run;

@@ -23,11 +23,12 @@ static xent_status read_softmax_options(xent_softmax_options *ours, const xent_s
 xent_status xent_log_sum_exp(const xent_tensor *logits, const xent_softmax_options *options,
                              const xent_log_sum_exp_outputs *outputs, xent_error *error)
 {
-    struct row_call call = {.scale = 1.0};
+    struct row_call call;
     struct view *in = &call.operand[IN];
     xent_softmax_options ours;
     xent_log_sum_exp_outputs wanted = {0};
     struct xent_tables tables;
+    xent_row_call_init(&call);
     TRY(read_softmax_options(&ours, options, &call.execution, &tables, error));
     TRY(xent_read_struct(&wanted, sizeof wanted, sizeof wanted, outputs, 1, "outputs", error));
     TRY(xent_view_tensor(in, logits, XENT_FLOATS, 1, "logits", error));
@@ -54,10 +55,11 @@ xent_status xent_log_sum_exp(const xent_tensor *logits, const xent_softmax_optio
 static xent_status forward(const xent_tensor *logits, const xent_softmax_options *options, const xent_tensor *output,
                            int log, xent_error *error)
 {
-    struct row_call call = {.scale = 1.0};
+    struct row_call call;
     struct view *in = &call.operand[IN];
     xent_softmax_options ours;
     struct xent_tables tables;
+    xent_row_call_init(&call);
     TRY(read_softmax_options(&ours, options, &call.execution, &tables, error));
     if (ours.output_gradient || ours.max)
         return xent_fail(error, XENT_ERROR_VALUE, ours.max ? "options.max" : "options.output_gradient",
@@ -88,10 +90,11 @@ xent_status xent_log_softmax(const xent_tensor *logits, const xent_softmax_optio
 static xent_status backward(const xent_tensor *output, const xent_tensor *output_gradient,
                             const xent_softmax_options *options, const xent_tensor *gradient, int log, xent_error *error)
 {
-    struct row_call call = {.scale = 1.0};
+    struct row_call call;
     struct view *in = &call.operand[IN];
     xent_softmax_options ours;
     struct xent_tables tables;
+    xent_row_call_init(&call);
     TRY(read_softmax_options(&ours, options, &call.execution, &tables, error));
     if (ours.output_gradient || ours.state || ours.max)
         return xent_fail(error, XENT_ERROR_VALUE,

@@ -54,6 +54,7 @@ static xent_status check_sizes(struct view *view, const xent_tensor *tensor, xen
             return xent_fail(error, XENT_ERROR_OVERFLOW, name, "has more elements than fit");
         view->count *= size;
     }
+    view->low = view->high = 0;
     if (empty) return XENT_OK;
     int64_t reach = 0; /* bytes between any two elements, at most */
     for (int d = 0; d < view->ndim; d++) {
@@ -71,13 +72,15 @@ static xent_status check_sizes(struct view *view, const xent_tensor *tensor, xen
     uintptr_t address = (uintptr_t)tensor->data;
     if (address < (uintptr_t)-low || address > UINTPTR_MAX - (uintptr_t)high)
         return xent_fail(error, XENT_ERROR_OVERFLOW, name, "reaches beyond the address space");
+    view->low = address + (uintptr_t)low;
+    view->high = address + (uintptr_t)high;
     return XENT_OK;
 }
 
 xent_status xent_view_tensor(struct view *view, const xent_tensor *tensor, unsigned dtypes, int required,
                              const char *name, xent_error *error)
 {
-    *view = (struct view){0};
+    xent_view_absent(view);
     if (!tensor) return required ? xent_fail(error, XENT_ERROR_NULL, name, "is NULL") : XENT_OK;
     view->name = name;
     if ((unsigned)tensor->dtype > 31 || !(dtypes & DTYPE(tensor->dtype)))
@@ -177,15 +180,11 @@ static int can_meet(const struct view *a, const struct view *b, unsigned todo, i
     return 0;
 }
 
-xent_status xent_check_overlap(const struct view *output, const struct view *other, int may_alias, xent_error *error)
+/* Their extents meet. */
+xent_status xent_check_overlapping(const struct view *output, const struct view *other, int may_alias, xent_error *error)
 {
-    if (!output->name || !other->name || output->count == 0 || other->count == 0) return XENT_OK;
-    int64_t low, high, other_low, other_high;
-    extent(output, &low, &high);
-    extent(other, &other_low, &other_high);
+    if (output->count == 0 || other->count == 0) return XENT_OK;
     uintptr_t at = (uintptr_t)output->data, other_at = (uintptr_t)other->data;
-    if (at + (uintptr_t)high <= other_at + (uintptr_t)other_low || other_at + (uintptr_t)other_high <= at + (uintptr_t)low)
-        return XENT_OK;
     if (same_layout(output, other)) {
         if (may_alias && at == other_at && output->dtype == other->dtype && same_shape(output, other)) return XENT_OK;
         int64_t bytes = (int64_t)(other_at - at), item = (int64_t)output->item;

@@ -2,6 +2,9 @@
 #ifndef XENT_DISPATCH_TENSOR_H
 #define XENT_DISPATCH_TENSOR_H
 
+#include <stddef.h>
+#include <stdint.h>
+
 #include "xent/xent.h"
 
 /* A validated tensor: nothing about it overflows. */
@@ -14,7 +17,15 @@ struct view {
     int64_t shape[XENT_MAX_NDIM];
     int64_t strides[XENT_MAX_NDIM]; /* in elements; 0 in dimensions of one element */
     int64_t count;    /* elements */
+    uintptr_t low, high; /* addresses: of the first byte, and behind the last; count 0: alike */
 };
+
+/* Only these two members of an absent view are looked at. */
+static inline void xent_view_absent(struct view *view)
+{
+    view->name = NULL;
+    view->ndim = 0;
+}
 
 /* Sets of dtypes. */
 #define DTYPE(dtype) (1u << (dtype))
@@ -41,7 +52,13 @@ xent_status xent_check_no_self_overlap(const struct view *output, xent_error *er
 
 /* An output against another tensor: either absent, apart, or, where may_alias holds, the very
  * same tensor. */
-xent_status xent_check_overlap(const struct view *output, const struct view *other, int may_alias, xent_error *error);
+xent_status xent_check_overlapping(const struct view *output, const struct view *other, int may_alias, xent_error *error);
+static inline xent_status xent_check_overlap(const struct view *output, const struct view *other, int may_alias,
+                                             xent_error *error)
+{
+    if (!output->name || !other->name || output->high <= other->low || other->high <= output->low) return XENT_OK;
+    return xent_check_overlapping(output, other, may_alias, error);
+}
 
 /* The axis an option names, in a tensor taken as having at least one dimension. */
 xent_status xent_check_axis(int32_t axis, int ndim, int *checked, xent_error *error);
