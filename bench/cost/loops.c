@@ -21,18 +21,19 @@ __attribute__((flatten)) void loads1_row_max(const real *x, struct row_max *max)
 MATH void row_exp_sum(const enum sum_term term, const real *x, real *store, size_t blocks, const struct row_lanes *row,
                       fold8 *sums, veci *ties)
 {
-    const struct row_lanes constants = *row;
+    struct row_lanes constants = *row;
+    constants.exp.shift = vec_set(0); /* as along_exp_sum has it */
     for (size_t b = 0; b < blocks; b++) {
         struct block_args a = {.x = x + b * BLOCK, .store = store + b * BLOCK, .count = BLOCK, .row = &constants};
         veci equal = veci_set(0);
-        sums[b] = block_sum(term, &a, 1, &equal);
+        sums[b] = block_sum(term, &a, &equal);
         ties[b] = equal;
     }
 }
 
 #define ROW_EXP_SUM(name, term)                                                                               \
-    void loads1_row_##name(const real *, real *, size_t, const struct row_lanes *, fold8 *, veci *);          \
-    void loads1_row_##name(const real *x, real *store, size_t blocks, const struct row_lanes *row, fold8 *sums, \
+    void stores1_row_##name(const real *, real *, size_t, const struct row_lanes *, fold8 *, veci *);          \
+    void stores1_row_##name(const real *x, real *store, size_t blocks, const struct row_lanes *row, fold8 *sums, \
                            veci *ties)                                                                        \
     {                                                                                                         \
         row_exp_sum(term, x, store, blocks, row, sums, ties);                                                 \
@@ -42,7 +43,8 @@ ROW_EXP_SUM(exp_sum_but_max, SUM_EXP_BUT_MAX)
 
 MATH void row_write(const enum write_term term, const real *x, real *out, const struct row_lanes *row)
 {
-    const struct row_lanes constants = *row;
+    struct row_lanes constants = *row;
+    constants.exp.shift = vec_set(0);
     struct row_operands from = {.x = {(void *)(uintptr_t)x, REAL_DTYPE, 1, 0.0}};
     struct row_view to = {out, REAL_DTYPE, 1, 0.0};
     along_write(term, &from, &to, COUNT, &constants);
@@ -80,8 +82,8 @@ ROW_WRITE(log_softmax, WRITE_LOG_SOFTMAX)
 LANES_OF(lanes, 1)
 LANES_OF(lanes_group, GROUP)
 
-void loads1_lanes_exp_sum(const struct lane_args *from, size_t classes, wide sum[GROUP], veci ties[GROUP]);
-void loads1_lanes_exp_sum(const struct lane_args *from, size_t classes, wide sum[GROUP], veci ties[GROUP])
+void stores2_lanes_exp_sum(const struct lane_args *from, size_t classes, wide sum[GROUP], veci ties[GROUP]);
+void stores2_lanes_exp_sum(const struct lane_args *from, size_t classes, wide sum[GROUP], veci ties[GROUP])
 {
     const struct row_lanes constants = from->row[0];
     struct lane_args a = *from;
