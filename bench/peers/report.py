@@ -73,14 +73,17 @@ def show(document):
         else:
             texts = [f"{column}: {value}" for column, value in zip(row["ratios"], cells_of(row, row["ratios"], row["ratios"]))]
             beside = [f"{column}: {number(value)}" for column, value in row["avx2"].items()]
-            others.append([row["title"], bound_text(row), ", ".join(texts), ", ".join(beside), row["note"] or "",
-                           verdict(row)])
+            others.append([row["title"], bound_text(row), ", ".join(texts), ", ".join(beside), verdict(row)])
     present = [i for i, _ in enumerate(["", "", *shapes, "", ""]) if i < 2 or any(line[i] for line in lines)]
     head = ["target", "bound", *shapes, "mean", ""]
     print_table([head[i] for i in present], [[line[i] for i in present] for line in lines])
     print()
     if others:
-        print_table(["target", "bound", "ratio", "avx2", "", ""], others)
+        print_table(["target", "bound", "ratio", "avx2", ""], others)
+    print()
+    for row in document["targets"]:
+        if row["note"]:
+            print(f"{row['title']}: {row['note']}")
     show_best(document)
     judged = [row for row in document["targets"] if row["holds"] is not None]
     held = sum(row["holds"] for row in judged)
