@@ -49,8 +49,8 @@ def best_tier(available):
     return next(tier for tier in ("avx512", "avx2", "neon", "sse2", "scalar") if tier in available)
 
 
-def cases(available, quick, threads):
-    """All cases, for the tiers that the CPU has. threads: whether xent can be told how many."""
+def cases(available, quick):
+    """All cases, for the tiers that the CPU has."""
     shapes = QUICK if quick else SHAPES
     best = best_tier(available)
     both = tiers_of(available, best, "avx2")
@@ -59,7 +59,7 @@ def cases(available, quick, threads):
     result = []
     for n, c in shapes:
         jobs = {**both, **tiers_of(available, "sse2")}
-        if threads and (n, c) in CACHED and n * c >= 65536:    # with less, xent asks for no thread
+        if (n, c) in CACHED and n * c >= 65536:    # with less, xent asks for no thread
             jobs |= {"xent, 2 threads": {"tier": best, "threads": 2}}
         result.append(Case("cross-entropy", "ce", n, c, all_peers, jobs))
     for op, peers in (("softmax", [ONEDNN, ORT, TORCH, JAX]), ("log_softmax", [ONEDNN, ORT, TORCH, JAX]),

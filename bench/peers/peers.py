@@ -155,7 +155,7 @@ def main():
             print(f"peers: {peer} is missing, its rows go without it: {why}", file=sys.stderr)
         hello = dict(word.split("=") for word in versions["xent"].split()[1:])
         available = hello["tiers"].split(",")
-        chosen = [case for case in cases.cases(available, arguments.quick, hello.get("threads"))
+        chosen = [case for case in cases.cases(available, arguments.quick)
                   if not arguments.only or re.search(arguments.only, case.section)]
         truth = Truth(arguments.data)
         measured = []

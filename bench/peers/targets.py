@@ -73,8 +73,8 @@ class Judge:
                  against={column: peer[1] for column, (_, peer) in found.items()} if len(peers) > 1 else None,
                  note=None if found else "no peer to compare with")
 
-    def own(self, title, section, bounds, numerator, denominator, relation="<="):
-        """Of two times of one case; both are functions of the case and the tier."""
+    def own(self, title, section, bounds, numerator, denominator, relation="<=", avx2=True):
+        """Of two times of one case; both are functions of the case and the tier. avx2: AVX2 beside it."""
         def ratios(tier):
             result = {}
             for column, case in self.section(section).items():
@@ -84,7 +84,7 @@ class Judge:
                     pass    # not measured here
             return result
         main = ratios(self.best)
-        self.row(title, relation, bounds, main, beside=ratios("avx2") if self.best != "avx2" else None,
+        self.row(title, relation, bounds, main, beside=ratios("avx2") if avx2 and self.best != "avx2" else None,
                  note=None if main else "not measured here")
 
 
@@ -125,11 +125,10 @@ def judge(document):
     j.own("strided classes / our contiguous", strided, 1.5, xent(), xent(" contiguous"))
 
     small_call(j)
-    threads = lambda case, tier: case["ns"]["xent, 2 threads"] if tier == j.best else {}[""]
-    j.own("2 threads: times one thread", ce, 1.8, xent(), threads, ">=")
+    j.own("2 threads: times one thread", ce, 1.8, xent(), lambda case, tier: case["ns"]["xent, 2 threads"], ">=", avx2=False)
     j.against_peers("cross-entropy, f64 / PyTorch f64", "cross-entropy, f64", [TORCH], 3)
-    sse2 = lambda case, tier: case["ns"]["xent sse2"] if tier == j.best else {}[""]
-    j.own("SSE2 / AVX2", ce, 4, sse2, lambda case, tier: case["ns"]["xent avx2"])
+    j.own("SSE2 / AVX2", ce, 4, lambda case, tier: case["ns"]["xent sse2"], lambda case, tier: case["ns"]["xent avx2"],
+          avx2=False)
     neon_loops(j)
     return j.rows
 

@@ -11,12 +11,7 @@
 
 #include "kernels/job.h"
 
-#if __has_include(<xent/pthreads.h>)
 #include <xent/pthreads.h>
-#define HAVE_THREADS 1
-#else
-#define HAVE_THREADS 0
-#endif
 #include <xent/xent.h>
 
 #include <cstring>
@@ -158,16 +153,14 @@ struct Operands {
 
 private:
     /* The pool of xent's own example. Its threads sleep while there is nothing to do. */
-    void lend_threads([[maybe_unused]] int count)
+    void lend_threads(int count)
     {
-#if HAVE_THREADS
         if (count == 1) return;
         static xent_pthreads threads;
         static const int failed = xent_pthreads_start(&threads, count);
         if (failed) throw std::runtime_error("can't start threads");
         execution.parallel_for = xent_pthreads_for;
         execution.host = &threads;
-#endif
     }
 
     static xent_tensor tensor(void *data, xent_dtype dtype, const std::vector<std::int64_t> &shape)
@@ -291,6 +284,5 @@ int main(int argc, char **argv)
     for (int tier = XENT_TIER_COUNT - 1; tier > 0; tier--)
         if (info.available >> tier & 1) hello += std::string(xent_tier_name(xent_tier(tier))) + ",";
     hello.pop_back();
-    if (HAVE_THREADS) hello += " threads=yes";
     return peers::serve(hello, prepare);
 }
