@@ -245,8 +245,15 @@ MATH void along_write(const enum write_term term, const struct row_operands *fro
                                                   : row_read(&from->w, first, count, 0, tile3);
         real *to = in_place ? (real *)out->data + first : tile;
         vec zero = vec_set(0);
-        for (size_t j = 0; j < whole; j += VEC_WIDTH)
-            vec_store(to + j, write_value(term, vec_load(x + j), vec_load(x2 + j), vec_load(w + j), row, &from->target));
+        /* Cheap terms four vectors at a time. */
+        const size_t step = term == WRITE_SCALED || term == WRITE_LOG_SOFTMAX ? 4 * VEC_WIDTH : VEC_WIDTH;
+        size_t j = 0;
+#define WRITE(at) \
+    vec_store(to + (at), write_value(term, vec_load(x + (at)), vec_load(x2 + (at)), vec_load(w + (at)), row, &from->target))
+        for (; j + step <= whole; j += step)
+            UNROLL for (size_t u = 0; u < step; u += VEC_WIDTH) WRITE(j + u);
+        for (; j < whole; j += VEC_WIDTH) WRITE(j);
+#undef WRITE
         if (whole < count) {
             size_t n = count - whole;
             vec value = write_value(term, vec_load_partial(x + whole, n, zero), vec_load_partial(x2 + whole, n, zero),

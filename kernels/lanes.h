@@ -34,21 +34,24 @@ MATH void lanes_store(struct lane_view view, ptrdiff_t at, vec value, const size
     else vec_store_partial(view.data + at, value, lanes);
 }
 
-/* Row maxima, NaN passed over. */
+/* Row maxima, NaN passed over. Several classes at a time, lest each maximum wait for the last. */
 MATH void lanes_max(struct lane_view x, size_t classes, const int vectors, const size_t lanes, vec max[GROUP])
 {
-    vec odd[GROUP];
-    UNROLL for (int v = 0; v < vectors; v++) max[v] = odd[v] = vec_set((real)-INFINITY);
+    const int ways = vectors == 1 ? 4 : 2;
+    vec part[2 * GROUP];
     size_t j = 0;
-    for (; j + 2 <= classes; j += 2)
-        UNROLL for (int v = 0; v < vectors; v++) {
-            ptrdiff_t at = v * x.vector_step + (ptrdiff_t)j * x.stride;
-            max[v] = vec_max(lanes_load(x, at, lanes), max[v]);
-            odd[v] = vec_max(lanes_load(x, at + x.stride, lanes), odd[v]);
-        }
+    UNROLL for (int w = 0; w < 2 * GROUP; w++) part[w] = vec_set((real)-INFINITY);
+    for (; j + (size_t)ways <= classes; j += (size_t)ways)
+        UNROLL for (int w = 0; w < ways; w++)
+            UNROLL for (int v = 0; v < vectors; v++)
+                part[w * vectors + v] = vec_max(lanes_load(x, v * x.vector_step + (ptrdiff_t)(j + (size_t)w) * x.stride, lanes), part[w * vectors + v]);
+    for (; j < classes; j++)
+        UNROLL for (int v = 0; v < vectors; v++)
+            part[v] = vec_max(lanes_load(x, v * x.vector_step + (ptrdiff_t)j * x.stride, lanes), part[v]);
     UNROLL for (int v = 0; v < vectors; v++) {
-        if (j < classes) max[v] = vec_max(lanes_load(x, v * x.vector_step + (ptrdiff_t)j * x.stride, lanes), max[v]);
-        max[v] = vec_add(vec_max(max[v], odd[v]), vec_set(0)); /* a zero maximum is +0 */
+        max[v] = part[v];
+        UNROLL for (int w = 1; w < ways; w++) max[v] = vec_max(max[v], part[w * vectors + v]);
+        max[v] = vec_add(max[v], vec_set(0)); /* a zero maximum is +0 */
     }
 }
 

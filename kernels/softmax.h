@@ -407,7 +407,10 @@ static void deliver_sums(struct row_job *job, struct row_pass *pass)
 static void softmax_job(struct row_job *job, enum write_term write, int with_target)
 {
     struct row_pass pass;
-    memset(&pass, 0, offsetof(struct row_pass, gap));
+    const size_t slots = job->rows + VEC_WIDTH;
+    memset(pass.total, 0, slots * sizeof *pass.total);
+    memset(pass.ties, 0, slots * sizeof *pass.ties);
+    memset(pass.target_logit, 0, slots * sizeof *pass.target_logit);
     if (rows_are_direct(job)) {
         softmax_direct(job, &pass, write, with_target);
         deliver_sums(job, &pass);
