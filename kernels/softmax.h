@@ -437,13 +437,15 @@ static void kernel_log_softmax(struct row_job *job) { softmax_job(job, WRITE_LOG
 static void kernel_cross_entropy(struct row_job *job)
 {
     softmax_job(job, WRITE_SOFTMAX, 1);
-    for (size_t i = 0; i < job->rows; i++)
+    for (size_t i = 0; i < job->rows; i++) {
+        if (!job->classes) job->entropy[i] = 0.0; /* a sum of no term */
         if (job->target[i] == XENT_NO_TARGET) {
             job->loss[i] = job->z_loss[i] = job->entropy[i] = 0.0;
             job->lse[i] = job->max[i] = -INFINITY;
             job->rest[i] = -1.0;
             job->argmax[i] = -1;
         }
+    }
 }
 
 #endif

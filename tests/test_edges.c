@@ -371,6 +371,19 @@ static void no_class(xent_tier tier)
         assert_same(c.state[i].max, -INFINITY);
         assert_same(c.state[i].rest, -1);
     }
+    /* Nor has a distribution over no class any loss or entropy: both are sums of nothing. */
+    const xent_execution execution = check_execution(tier);
+    const xent_cross_entropy_options options = {.size = sizeof options, .execution = &execution, .axis = -1};
+    float loss[3] = {7, 7, 7}, entropy[3] = {7, 7, 7};
+    const xent_cross_entropy_outputs outputs = {
+        .size = sizeof outputs, .loss = VECTOR(loss, XENT_F32, 3), .entropy = VECTOR(entropy, XENT_F32, 3)};
+    xent_error error = {0};
+    xent_status status = xent_cross_entropy(MATRIX(c.logits, 3, 0), MATRIX(c.logits, 3, 0), &options, &outputs, &error);
+    assert_status(status, XENT_OK, &error);
+    for (int i = 0; i < 3; i++) {
+        assert_same(loss[i], 0);
+        assert_same(entropy[i], 0);
+    }
 }
 
 static void subnormal_results_are_kept(xent_tier tier)

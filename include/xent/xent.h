@@ -320,7 +320,7 @@ typedef struct xent_cross_entropy_outputs {
     xent_row_state *state;       /* one a row, in C order */
     const xent_tensor *target_gradient; /* in probability targets, of their shape and dtype */
     const xent_tensor *z_loss;   /* one a row: r z lse^2, a part of the loss */
-    const xent_tensor *entropy;  /* one a row: of softmax(x) */
+    const xent_tensor *entropy;  /* one a row: of softmax(x), of no class 0 */
     const xent_tensor *argmax;   /* one a row, i64 or i32: the first of the greatest logits, or of the NaNs;
                                     -1 for ignored rows */
     const xent_tensor *correct;  /* one a row, u8: whether the target is the argmax */
