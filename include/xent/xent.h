@@ -351,7 +351,8 @@ typedef struct xent_cross_entropy_outputs {
  *   2.0611536e-9, gradient -2.0611536e-9.
  * Error (ulp of the type computed in): loss 2 ulp, gradient 4 ulp of the row's, before
  *   weight and reduction, which add one rounding (f64: one each); f64: 3 and 5. Terms of both signs (smoothing,
- *   probability targets, z-loss, focal loss): within 12 ulp of the largest; softcap: the logits
+ *   probability targets, z-loss, focal loss): within 12 ulp of the largest, focal loss within
+ *   8 + 4 gamma where that is more; softcap: the logits
  *   are within 3 ulp of the cap, and the rest follows. (An unweighted
  *   loss that overflows is inf, whatever the weight. Where scale / (1 + rest) is below 2^-78,
  *   scale being all that multiplies the gradient, an f32 gradient is within 2^-101 instead.)

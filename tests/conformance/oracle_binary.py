@@ -104,8 +104,11 @@ def bce_with_logits(case):
     x, y, weighted = e.x, e.y, e.w * e.factor
     loss = e.terms(5, e.w, (1 - y) * softplus(x), e.p * y * softplus(-x))
     gradient = e.terms(5, weighted, (1 - y) * sigmoid_of(x), -e.p * y * sigmoid_of(-x))
-    in_target = e.terms(5, weighted * e.keep, e.p * softplus(-x), -softplus(x))
-    in_target.judged = (e.keep == 1) | ~overflows(in_target.largest * 4 * (1 + np.abs(weighted)), in_target.dtype)
+    parts = e.p * softplus(-x), -softplus(x)
+    in_target = e.terms(5, weighted * e.keep, *parts)
+    # With weights a part may overflow before 1 - e, which may be 0, makes it less.
+    weighted_part = np.abs(parts).max(0) * 4 * (1 + np.abs(weighted))
+    in_target.judged = (e.keep == 1) | ~overflows(weighted_part, in_target.dtype)
     return {"loss": loss, "gradient": gradient, "target_gradient": in_target, **e.sums(loss)}
 
 

@@ -6,7 +6,10 @@ from oracle import Loss, Rows, bounds, expect_state, finite_max, lse_bound, soft
 from ulps import REAL, Expected, computed_in, overflows, ulp
 
 
-MIXED = 12  # ulp of the largest term, where terms have both signs
+def mixed(case):
+    """Ulp of the largest term, where terms have both signs. A power multiplies the relative error of
+    1 - p by its exponent."""
+    return max(12, 8 + 4 * case.option("focal_gamma"))
 
 
 def gradient_floor(case, r, scale):
@@ -38,7 +41,7 @@ def cross_entropy(case):
     entropy = Expected(r.entropy() if loss.classes else np.zeros(loss.rows), bounds(case)[1], case.dtype, coarse=finite_max(loss.x))
     if cap:  # an error of x' is one of the exponent
         off = capped_error(case)
-        slack = 2 * off * np.maximum(finite_max(x), 1)
+        slack = 2 * off
         entropy.tolerance = entropy.tolerance + slack * np.abs(entropy.exact)
         rest.tolerance = rest.tolerance + slack * np.abs(rest.exact)
         for e in (lse, high):
@@ -113,8 +116,8 @@ def special_terms(case, loss, r, slope):
             slope_sizes += [e / classes * r.p * np.abs(w).sum(), e / classes * np.abs(w_row)]
     finite_gaps = np.where(np.isfinite(r.gap_size), r.gap_size, 0)
     tiny = ulp(0, computed_in(case.dtype)) * (1 + finite_gaps).sum(1) * (1 + np.abs(loss.r))
-    without_z = loss.expected(loss.r * sum(terms), MIXED, largest=np.abs(loss.r) * np.max(sizes, 0), least=tiny)
-    z_row = loss.expected(loss.r * z * r.lse ** 2 if z else 0 * loss.r, MIXED,
+    without_z = loss.expected(loss.r * sum(terms), mixed(case), largest=np.abs(loss.r) * np.max(sizes, 0), least=tiny)
+    z_row = loss.expected(loss.r * z * r.lse ** 2 if z else 0 * loss.r, mixed(case),
                           largest=np.abs(loss.r * z) * r.lse_size ** 2 if z else None)
     if slope is not None and z:
         z_row.tolerance = z_row.tolerance + 4 * np.abs(loss.r * z * finite_max(r.x)) * capped_error(case)
@@ -135,7 +138,7 @@ def special_terms(case, loss, r, slope):
     if not loss.indexed:
         f = ((1 - e) * loss.factor)[:, None]
         largest = None if slope is None else np.abs(w_row) * r.gap_size
-        results["target_gradient"] = loss.expected(w_row * r.gap, bounds(case)[1] if slope is None else MIXED,
+        results["target_gradient"] = loss.expected(w_row * r.gap, bounds(case)[1] if slope is None else mixed(case),
                                                    largest=largest, factor=f,
                                                    coarse=finite_max(loss.x)[:, None] * np.abs(w_row * f))
     return results
@@ -153,6 +156,7 @@ def finish(case, loss, r, slope, without_z, z_row, slopes, slope_sizes, gain):
                                      coarse=without_z.coarse + z_row.coarse)
     row.tolerance = np.maximum(without_z.tolerance, z_row.tolerance)
     row.largest = np.maximum(without_z.largest, z_row.largest)
+    row.absolute = without_z.absolute & z_row.absolute
     f, f_z = loss.factor[:, None], loss.z_factor[:, None]
     gain = gain * loss.factor + (loss.z_factor * 2 * z * r.lse if z else 0)
     gradient = sum(s * f for s in slopes)
@@ -166,9 +170,7 @@ def finish(case, loss, r, slope, without_z, z_row, slopes, slope_sizes, gain):
         largest = largest * np.maximum(exponent, 1) * (1 + REAL(case.option("focal_gamma")))
     coarse = (size * (weights + 2 * z * size) * (np.abs(loss.factor) + np.abs(loss.z_factor)))[:, None]
     least = np.maximum(gradient_floor(case, r, gain), 2 * ulp(0, computed_in(case.dtype)) * (1 + np.abs(f)))
-    if case.option("focal_gamma") and case.dtype != torch.float64:
-        least = REAL(2) ** -101  # (1 - p)^gamma is a part of the scale
-    results["gradient"] = loss.expected(gradient, MIXED, largest=largest, coarse=coarse, least=least)
+    results["gradient"] = loss.expected(gradient, mixed(case), largest=largest, coarse=coarse, least=least)
     results["gradient"].judged = ~overflows(16 * gain, computed_in(case.dtype))[:, None]
     return {**results, **loss.sums(without_z, z_row if z else None)}
 

@@ -67,6 +67,9 @@ class Expected:
         self.unit = ulp(largest, computed) * np.abs(factor)
         self.tolerance = np.maximum(bound * self.unit, least) + (0 if one else ulp(self.exact, computed) * factor_roundings(computed) / 2)
         self.largest = np.maximum(np.abs(self.exact), np.abs(largest * factor))
+        # Where the bound is no number of ulps of the result: a floor holds, or the value is subnormal
+        # before the factor, which makes more of its spacing.
+        self.absolute = (bound * self.unit < least) | (np.abs(largest) < torch.finfo(computed).tiny)
         self.coarse = self.largest if coarse is None else np.broadcast_to(coarse, self.exact.shape)
         self.dtype = computed
 
