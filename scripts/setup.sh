@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what is missing to work on xent:
 #
-#   sh scripts/setup.sh [build] [test] [bench] [peers] [arm64] [clang] [cost]
+#   sh scripts/setup.sh [build] [test] [bench] [peers] [arm64] [clang] [cost] [python]
 #
 #   build  the library and its examples (this one if nothing is named)
 #   test   the tests too
@@ -10,6 +10,7 @@
 #   arm64  what cross-builds all of these for arm64 and runs them under emulation
 #   clang  clang, beside gcc
 #   cost   what scripts/cost.sh counts instructions with
+#   python Python with its venv module, for tests/conformance/run.sh
 #
 # On Debian and Ubuntu it installs packages, as root or through sudo, without a
 # question; elsewhere it names what to install. If everything is there it does nothing.
@@ -133,14 +134,18 @@ need_cost() {
     need python3 "Python 3" has_command python3
 }
 
+need_python() {
+    need "python3 python3-venv" "python3 with its venv module" python3 -c 'import ensurepip, venv'
+}
+
 # find_missing WHAT...: sets missing_packages and missing_names.
 find_missing() {
     missing_packages=
     missing_names=
     for what in "$@"; do
         case $what in
-            build | test | bench | peers | arm64 | clang | cost) "need_$what" ;;
-            *) fail "unknown: $what (known: build test bench peers arm64 clang cost)" ;;
+            build | test | bench | peers | arm64 | clang | cost | python) "need_$what" ;;
+            *) fail "unknown: $what (known: build test bench peers arm64 clang cost python)" ;;
         esac
     done
 }
