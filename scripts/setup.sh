@@ -135,7 +135,7 @@ need_cost() {
 }
 
 need_python() {
-    need "python3 python3-venv" "python3 with its venv module" python3 -c 'import ensurepip, venv'
+    need "python3 python3-venv" "Python 3 with its venv module" has_venv
 }
 
 # find_missing WHAT...: sets missing_packages and missing_names.

@@ -42,7 +42,7 @@ class Info(Structure):
 
 
 class Execution(Structure):
-    _fields_ = [("size", c_size_t), ("tier", c_int)]
+    _fields_ = [("size", c_size_t), ("tier", c_int), ("parallel_for", c_void_p), ("host", c_void_p)]
 
 
 Tensor_p, RowState_p = POINTER(Tensor), POINTER(RowState)
