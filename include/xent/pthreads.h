@@ -11,6 +11,7 @@
 
 #include <pthread.h>
 #include <stddef.h>
+#include <string.h>
 
 #define XENT_PTHREADS_MAX 64
 
@@ -68,9 +69,8 @@ static inline void xent_pthreads_stop(xent_pthreads *pool)
  * pthread_create did; then nothing is left to be stopped. */
 static inline int xent_pthreads_start(xent_pthreads *pool, int threads)
 {
-    static const xent_pthreads none = {0};
     int failed = 0;
-    *pool = none;
+    memset(pool, 0, sizeof *pool);
     pthread_mutex_init(&pool->mutex, NULL);
     pthread_cond_init(&pool->begun, NULL);
     pthread_cond_init(&pool->ended, NULL);
