@@ -169,7 +169,7 @@ private:
     std::int64_t elements_;
     std::vector<std::int64_t> indices_;
     std::vector<float> row_results_;
-    xent_execution execution_;
+    xent_execution execution_{};
 };
 
 /* ---- The kernels' calls ------------------------------------------------------ */
