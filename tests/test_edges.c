@@ -122,6 +122,42 @@ static void any_integer_can_be_ignored(xent_tier tier)
     }
 }
 
+/* Compared as a number, not as the bits of the narrower type. */
+static void a_narrow_label_is_widened_first(xent_tier tier)
+{
+    static const struct {
+        xent_dtype dtype;
+        int64_t label, ignored;
+        xent_status status;
+    } cases[] = {
+        {XENT_U8, 156, -100, XENT_OK}, /* (int8_t)156 is -100; and 156 a class */
+        {XENT_U8, 156, 156 - 256, XENT_OK},
+        {XENT_U8, 156, 156 + 256, XENT_OK},
+        {XENT_U8, 200, -100, XENT_ERROR_TARGET},
+        {XENT_I32, -100, INT64_C(4294967196), XENT_ERROR_TARGET}, /* 2^32 - 100 */
+        {XENT_I32, 156, INT64_C(4294967296) + 156, XENT_OK},
+        {XENT_I32, INT32_MIN, INT64_C(2147483648), XENT_ERROR_TARGET},
+    };
+    static const float logits[160];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const uint8_t narrow = (uint8_t)cases[i].label;
+        const int32_t middle = (int32_t)cases[i].label;
+        const void *target = cases[i].dtype == XENT_U8 ? (const void *)&narrow : &middle;
+        const xent_execution execution = check_execution(tier);
+        xent_cross_entropy_options options;
+        assert_int_equal(xent_cross_entropy_options_init(&options, sizeof options), XENT_OK);
+        options.execution = &execution;
+        options.ignore_index = cases[i].ignored;
+        double sum = 7, divisor = 7;
+        const xent_cross_entropy_outputs outputs = {.size = sizeof outputs, .sum = &sum, .divisor = &divisor};
+        xent_error error = {0};
+        assert_status(xent_cross_entropy(MATRIX(logits, 1, 160), VECTOR(target, cases[i].dtype, 1), &options, &outputs, &error),
+                      cases[i].status, &error);
+        assert_same(divisor, cases[i].status == XENT_OK ? 1 : 7);
+        if (cases[i].status == XENT_OK) assert_ulps((float)sum, 5.0751738152338266, 2); /* log 160 */
+    }
+}
+
 static void all_rows_ignored(xent_tier tier)
 {
     for (int reduction = XENT_REDUCTION_MEAN; reduction <= XENT_REDUCTION_NONE; reduction++) {
@@ -472,6 +508,7 @@ int main(int argc, char **argv)
         on_every_tier(an_ignored_row_counts_for_nothing),
         on_every_tier(a_class_can_be_ignored),
         on_every_tier(any_integer_can_be_ignored),
+        on_every_tier(a_narrow_label_is_widened_first),
         on_every_tier(all_rows_ignored),
         on_every_tier(an_ignored_row_may_hold_anything),
         on_every_tier(an_empty_batch),

@@ -9,9 +9,11 @@
  *   strides, zero (broadcast) and negative ones included; an output may not have
  *   two elements at one address.
  *   Strides that interleave so that this can't be told simply are refused as well.
- * Aliasing. A gradient may be exactly the logits, input or output that it belongs to, or the
- *   incoming gradient of their shape, and softmax its input (same address, same strides, same
- *   element type). Any other overlap of an output with another tensor is XENT_ERROR_OVERLAP.
+ * Aliasing. Each function says which output may lie exactly over which input (same address,
+ *   same strides, same element type). Any other overlap of an output with another tensor is
+ *   XENT_ERROR_OVERLAP. The scalars sum, divisor, mean and correct_count, and what the functions
+ *   on row states and row sums are given, are not looked at: they must not lie in any tensor,
+ *   state or other scalar of the call, but as said there.
  * Errors. Everything is checked before anything is written, and a call that
  *   fails has written nothing but the error; the one exception is named at
  *   xent_bce. The library prints nothing, allocates nothing, starts no thread,
@@ -232,9 +234,10 @@ XENT_API xent_status xent_softmax_options_init(xent_softmax_options *options, si
 typedef struct xent_log_sum_exp_outputs {
     size_t size;                 /* sizeof(xent_log_sum_exp_outputs) */
     const xent_tensor *lse;      /* logits' shape without the class axis */
-    const xent_tensor *gradient; /* logits' shape: g softmax(x) */
-    xent_row_state *state;       /* one a row, in C order */
-    double *max;                 /* one a row, in C order; alone: nothing else is computed */
+    const xent_tensor *gradient; /* logits' shape: g softmax(x); may be logits itself */
+    xent_row_state *state;       /* one a row, in C order; may be options.state itself */
+    double *max;                 /* one a row, in C order; may be options.max itself; alone: nothing else is
+                                    computed */
     xent_row_sum *sum;           /* one a row, in C order */
 } xent_log_sum_exp_outputs;
 
@@ -314,11 +317,13 @@ typedef struct xent_cross_entropy_outputs {
     double *sum;                 /* of the row losses */
     double *divisor;             /* what the mean divides by */
     double *mean;                /* sum / divisor */
-    const xent_tensor *gradient; /* logits' shape and dtype; may be logits itself */
+    const xent_tensor *gradient; /* logits' shape and dtype; may be logits itself, or
+                                    probability targets, whatever else is wanted */
     /* Of cross-entropy only: */
     const xent_tensor *lse;      /* one a row */
-    xent_row_state *state;       /* one a row, in C order */
-    const xent_tensor *target_gradient; /* in probability targets, of their shape and dtype */
+    xent_row_state *state;       /* one a row, in C order; may be options.state itself */
+    const xent_tensor *target_gradient; /* in probability targets, of their shape and dtype; may
+                                            lie over no input */
     const xent_tensor *z_loss;   /* one a row: r z lse^2, a part of the loss */
     const xent_tensor *entropy;  /* one a row: of softmax(x), of no class 0 */
     const xent_tensor *argmax;   /* one a row, i64 or i32: the first of the greatest logits, or of the NaNs;
@@ -370,7 +375,8 @@ XENT_API xent_status xent_cross_entropy(const xent_tensor *logits, const xent_te
 
 /* NLL: loss = -w_y x_y of log-probabilities x, and its gradient: -w_y at the target, 0
  * elsewhere, times the reduction's factor. Everything else as xent_cross_entropy;
- * what its options and outputs have of cross-entropy's own must be left alone. The loss is exact but for
+ * what its options and outputs have of cross-entropy's own must be left alone. gradient may be
+ * log_probabilities itself. The loss is exact but for
  * the product's rounding. */
 XENT_API xent_status xent_nll(const xent_tensor *log_probabilities, const xent_tensor *target,
                               const xent_cross_entropy_options *options,
@@ -410,17 +416,18 @@ XENT_API xent_status xent_sigmoid(const xent_tensor *input, const xent_elementwi
                                   const xent_tensor *output, xent_error *error);
 
 /* Backward of sigmoid, from its output s and the incoming gradient g: g s (1 - s).
- * Error: 3 ulp. */
+ * gradient may be s or g itself. Error: 3 ulp. */
 XENT_API xent_status xent_sigmoid_backward(const xent_tensor *output, const xent_tensor *output_gradient,
                                            const xent_elementwise_options *options,
                                            const xent_tensor *gradient, xent_error *error);
 
-/* log-sigmoid: min(x, 0) - log1p(exp(-|x|)). -inf: -inf; +inf: 0. Error: 2 ulp. */
+/* log-sigmoid: min(x, 0) - log1p(exp(-|x|)). -inf: -inf; +inf: 0. output may be input
+ * itself. Error: 2 ulp. */
 XENT_API xent_status xent_log_sigmoid(const xent_tensor *input, const xent_elementwise_options *options,
                                       const xent_tensor *output, xent_error *error);
 
 /* Backward of log-sigmoid, from its input x and the incoming gradient g: g sigmoid(-x).
- * Error: 3 ulp. */
+ * gradient may be x or g itself. Error: 3 ulp. */
 XENT_API xent_status xent_log_sigmoid_backward(const xent_tensor *input, const xent_tensor *output_gradient,
                                                const xent_elementwise_options *options,
                                                const xent_tensor *gradient, xent_error *error);
@@ -455,8 +462,8 @@ typedef struct xent_bce_outputs {
     double *sum;                        /* of the losses */
     double *divisor;                    /* the number of elements, weights or not, or the given one */
     double *mean;                       /* sum / divisor; NaN if there is none */
-    const xent_tensor *gradient;        /* in the input; may be the input itself */
-    const xent_tensor *target_gradient; /* in the target; may be the target itself */
+    const xent_tensor *gradient;        /* in the input; may be the input itself, or the target */
+    const xent_tensor *target_gradient; /* in the target; may be the target itself, if gradient is not */
 } xent_bce_outputs;
 
 /* Binary cross-entropy of probabilities:
