@@ -28,15 +28,4 @@ static inline void xent_set_value(const struct view *view, ptrdiff_t at, double 
     }
 }
 
-/* A class index. */
-static inline int64_t xent_index(const struct view *view, ptrdiff_t at)
-{
-    const void *data = view->data;
-    switch (view->dtype) {
-    case XENT_I32: return ((const int32_t *)data)[at];
-    case XENT_U8: return ((const uint8_t *)data)[at];
-    default: return ((const int64_t *)data)[at];
-    }
-}
-
 #endif
