@@ -1,8 +1,7 @@
 /* Along the row: the lanes hold neighbouring classes of one row.
  *
- * Element j belongs to virtual lane j mod 32. Whole blocks of a plain row are read where they
- * lie; the last, partial block, and every block of a row that is strided, of another type or
- * softcapped, goes through a tile on the stack, padded with what adds nothing. */
+ * Element j belongs to virtual lane j mod 32. Blocks of a plain row are read where they lie; those
+ * of a row that is strided, of another type, softcapped or shifted go through a tile on the stack. */
 #ifndef XENT_KERNELS_ALONG_H
 #define XENT_KERNELS_ALONG_H
 
@@ -11,9 +10,16 @@
 
 #define VECTORS (LANES / VEC_WIDTH)
 
-/* count elements from class first on: where they lie, or in the tile, padded to whole
- * steps. */
-MATH const real *row_read(const struct row_view *row, size_t first, size_t count, real fill, real tile[BLOCK])
+/* count elements from class first on: where they lie, or in the tile. */
+MATH const real *row_read(const struct row_view *row, size_t first, size_t count, real tile[BLOCK])
+{
+    if (view_is_plain(row)) return (const real *)row->data + first;
+    view_read(row, first, count, tile);
+    return tile;
+}
+
+/* The same padded to whole steps. */
+MATH const real *row_read_padded(const struct row_view *row, size_t first, size_t count, real fill, real tile[BLOCK])
 {
     if (count == BLOCK && view_is_plain(row)) return (const real *)row->data + first;
     view_read(row, first, count, tile);
@@ -46,7 +52,7 @@ static void along_max(const struct row_view *row, size_t classes, struct row_max
         UNROLL for (int k = 0; k < VECTORS; k++) lanes[k] = vec_set(lowest);
         for (size_t first = c * m->chunk; first < end; first += BLOCK) {
             size_t count = block_count(classes, first);
-            const real *x = row_read(row, first, count, lowest, tile);
+            const real *x = row_read_padded(row, first, count, lowest, tile);
             for (size_t j = 0; j < count; j += LANES)
                 UNROLL for (int k = 0; k < VECTORS; k++) lanes[k] = vec_max(vec_load(x + j + k * VEC_WIDTH), lanes[k]);
         }
@@ -73,7 +79,7 @@ static int64_t along_argmax(const struct row_view *row, size_t classes, real max
     int64_t found = -1;
     for (size_t first = 0; first < classes; first += BLOCK) {
         size_t count = block_count(classes, first);
-        const real *x = row_read(row, first, count, (real)-INFINITY, tile);
+        const real *x = row_read(row, first, count, tile);
         for (size_t j = 0; j < count; j++) {
             if (x[j] != x[j]) return (int64_t)(first + j);
             if (found < 0 && !(x[j] < max)) found = (int64_t)(first + j);
@@ -87,7 +93,6 @@ static int64_t along_argmax(const struct row_view *row, size_t classes, real max
 struct block_args {
     const real *x, *x2, *w;
     real *store; /* where SUM_EXP... leave exp_scaled(x); a tile if nobody wants it */
-    size_t count; /* classes */
     const struct row_lanes *row;
     const struct row_target *target;
 };
@@ -111,38 +116,17 @@ MATH vec block_step(enum sum_term term, const struct block_args *a, size_t at, c
     return value;
 }
 
-/* The 32 virtual lanes' sums of a whole block, folded wide. */
-MATH fold8 block_sum(const enum sum_term term, const struct block_args *a, veci *ties)
+/* The 32 virtual lanes' sums of a block, folded wide: of count classes, which are some whole steps,
+ * and perhaps a last one that ends among the lanes. */
+MATH fold8 block_sum(const enum sum_term term, const struct block_args *a, const size_t count, veci *ties)
 {
-    vec lanes[VECTORS];
-    ROLLED for (size_t k = 0; k < VECTORS; k++) {
-#define STEP(s) block_step(term, a, (s) * LANES + k * VEC_WIDTH, VEC_WIDTH, ties)
-        vec low = STEP(0), high;
-        low = vec_add(low, STEP(1));
-        high = STEP(2);
-        high = vec_add(high, STEP(3));
-        low = vec_add(low, high);
-        high = STEP(4);
-        high = vec_add(high, STEP(5));
-        vec last = STEP(6);
-        last = vec_add(last, STEP(7));
-        lanes[k] = vec_add(low, vec_add(high, last));
-#undef STEP
-    }
-    return fold8_lanes(lanes);
-}
-
-/* The same tree of a block that need not be whole: some whole steps, and perhaps a last one that
- * ends among the lanes. */
-MATH fold8 block_sum_partial(const enum sum_term term, const struct block_args *a, veci *ties)
-{
-    const size_t whole = a->count / LANES, steps = (a->count + LANES - 1) / LANES;
+    const size_t whole = count / LANES, steps = (count + LANES - 1) / LANES;
     vec lanes[VECTORS];
     ROLLED for (size_t k = 0; k < VECTORS; k++) {
         size_t column = k * VEC_WIDTH, at = whole * LANES + column;
         vec rest = vec_set(0);
-        if (whole < steps && at + VEC_WIDTH <= a->count) rest = block_step(term, a, at, VEC_WIDTH, ties);
-        else if (whole < steps) rest = block_step(term, a, at, at < a->count ? a->count - at : 0, ties);
+        if (whole < steps && at + VEC_WIDTH <= count) rest = block_step(term, a, at, VEC_WIDTH, ties);
+        else if (whole < steps) rest = block_step(term, a, at, at < count ? count - at : 0, ties);
 #define STEP(s) ((s) < whole ? block_step(term, a, (s) * LANES + column, VEC_WIDTH, ties) : rest)
         vec low = STEP(0), high, last;
         if (steps > 1) low = vec_add(low, STEP(1));
@@ -181,11 +165,12 @@ static total along_sum(enum sum_term term, const struct row_operands *from, size
     fold8 sum = fold8_zero();
     veci ties = veci_set(0);
     for (size_t first = 0; first < classes; first += BLOCK) {
-        struct block_args a = {.count = block_count(classes, first), .row = row, .target = &from->target};
-        a.x = row_read(&from->x, first, a.count, 0, tile);
-        a.x2 = from->x2.data && sum_reads_second(term) ? row_read(&from->x2, first, a.count, 0, tile2) : a.x;
-        a.w = from->w.data && sum_reads_weight(term) ? row_read(&from->w, first, a.count, 0, tile3) : a.x;
-        sum = fold8_add(sum, block_sum_partial(term, &a, &ties));
+        size_t count = block_count(classes, first);
+        struct block_args a = {.row = row, .target = &from->target};
+        a.x = row_read(&from->x, first, count, tile);
+        a.x2 = from->x2.data && sum_reads_second(term) ? row_read(&from->x2, first, count, tile2) : a.x;
+        a.w = from->w.data && sum_reads_weight(term) ? row_read(&from->w, first, count, tile3) : a.x;
+        sum = fold8_add(sum, block_sum(term, &a, count, &ties));
     }
     return fold8_total(sum);
 }
@@ -202,21 +187,21 @@ static total along_exp_sum(const struct row_view *x, real *store, size_t classes
     near.shift = exp_shift(m->max);
     struct row_lanes row = {.exp = exp_row_of(vec_set(m->max)), .max = vec_set(m->max - near.shift)};
     row.exp.shift = vec_set(0);
-    int plain = view_is_plain(&near);
     int64_t found = 0;
     for (size_t c = 0; c * m->chunk < classes; c++) {
         size_t end = (c + 1) * m->chunk < classes ? (c + 1) * m->chunk : classes;
         int holds_max = mask_any(vec_equal(vec_load(m->lanes[c]), vec_set(m->max)));
         for (size_t first = c * m->chunk; first < end; first += BLOCK) {
             veci equal = veci_set(0);
-            struct block_args a = {.count = block_count(classes, first), .row = &row};
-            a.x = plain ? (const real *)near.data + first : row_read(&near, first, a.count, (real)-INFINITY, tile);
+            size_t count = block_count(classes, first);
+            struct block_args a = {.row = &row};
+            a.x = row_read(&near, first, count, tile);
             a.store = store ? store + first : tile2;
-            if (a.count < BLOCK) {
-                sum = block_sum_partial(SUM_EXP_BUT_MAX, &a, &equal);
-                if (m->max == (real)-INFINITY) found -= (int64_t)((LANES - a.count % LANES) % LANES); /* the padding */
-            } else if (holds_max) sum = block_sum(SUM_EXP_BUT_MAX, &a, &equal);
-            else sum = block_sum(SUM_EXP, &a, &equal);
+            if (count < BLOCK) {
+                sum = block_sum(SUM_EXP_BUT_MAX, &a, count, &equal);
+                if (m->max == (real)-INFINITY) found -= (int64_t)((LANES - count % LANES) % LANES); /* lanes beyond the row */
+            } else if (holds_max) sum = block_sum(SUM_EXP_BUT_MAX, &a, BLOCK, &equal);
+            else sum = block_sum(SUM_EXP, &a, BLOCK, &equal);
             bins_add_total(bins, fold8_total(sum));
             if (holds_max) found += veci_reduce_add(equal);
         }
@@ -234,15 +219,9 @@ MATH void along_write(const enum write_term term, const struct row_operands *fro
     int in_place = view_is_plain(out);
     for (size_t first = 0; first < classes; first += BLOCK) {
         size_t count = block_count(classes, first), whole = count / VEC_WIDTH * VEC_WIDTH;
-        /* A partial block of a plain row needs no tile here: every element stands alone. */
-        const real *x = view_is_plain(&from->x) ? (const real *)from->x.data + first
-                                                : row_read(&from->x, first, count, 0, tile);
-        const real *x2 = !write_reads_second(term) || !from->x2.data ? x
-                         : view_is_plain(&from->x2) ? (const real *)from->x2.data + first
-                                                    : row_read(&from->x2, first, count, 0, tile2);
-        const real *w = !write_reads_weight(term) || !from->w.data ? x
-                        : view_is_plain(&from->w) ? (const real *)from->w.data + first
-                                                  : row_read(&from->w, first, count, 0, tile3);
+        const real *x = row_read(&from->x, first, count, tile);
+        const real *x2 = write_reads_second(term) && from->x2.data ? row_read(&from->x2, first, count, tile2) : x;
+        const real *w = write_reads_weight(term) && from->w.data ? row_read(&from->w, first, count, tile3) : x;
         real *to = in_place ? (real *)out->data + first : tile;
         vec zero = vec_set(0);
         /* Cheap terms four vectors at a time. */

@@ -57,9 +57,9 @@ MATH struct element_values bce_values(vec p, vec y, vec negatives, const struct 
     struct element_values r = {p, p, p};
     vec one = vec_set(1);
     if (want_logs) {
-        vec log_p = log_finite(vec_abs(p)) /* -0 is 0 */, log_q, least = vec_set(-100), infinity = vec_set((real)-INFINITY);
-        log1p_finite(vec_negate(p), &log_q);
-        log_q = vec_select(vec_equal(p, one), infinity, log_q);
+        vec least = vec_set(-100), infinity = vec_set((real)-INFINITY);
+        vec log_p = log_finite(vec_abs(p)) /* -0 is 0 */;
+        vec log_q = vec_select(vec_equal(p, one), infinity, log1p_finite(vec_negate(p)));
         vec negative_part = vec_mul(vec_negate(negatives), vec_max(log_q, least));
         r.loss = times(vec_fma(vec_negate(y), vec_max(log_p, least), negative_part), job->weight, at, n);
         if (job->out2) {
@@ -210,6 +210,7 @@ static void kernel_sigmoid(struct element_job *job) { element_loop(SIGMOID, job)
 static void kernel_sigmoid_backward(struct element_job *job) { element_loop(SIGMOID_BACKWARD, job); }
 static void kernel_log_sigmoid(struct element_job *job) { element_loop(LOG_SIGMOID, job); }
 static void kernel_log_sigmoid_backward(struct element_job *job) { element_loop(LOG_SIGMOID_BACKWARD, job); }
+
 /* Where there is nothing but input, target and the gradient in the input, the loop is compiled
  * without the rest. */
 MATH void binary_loop(const enum element_kind kind, struct element_job *job)

@@ -40,6 +40,14 @@ struct row_pass {
     real target_amount[XENT_ROW_SLOTS];   /* of the gradient in the target distribution */
 };
 
+/* The class weights, as a row. */
+MATH struct row_view weights_of(const struct row_job *job)
+{
+    const struct row_options *options = job->options;
+    if (!options || !options->weight) return plain_view(NULL);
+    return (struct row_view){(void *)(uintptr_t)options->weight, options->weight_dtype, options->weight_stride, 0.0, 0};
+}
+
 MATH double total_rounded(total a)
 {
 #ifdef XENT_REAL_F64
@@ -196,9 +204,7 @@ static void finish_rows(struct row_job *job, struct row_pass *pass, size_t first
                         int want_gain, int with_target)
 {
     const struct row_options *options = job->options;
-    struct row_view weights = {NULL, REAL_DTYPE, 1, 0.0, 0};
-    if (options && options->weight)
-        weights = (struct row_view){(void *)(uintptr_t)options->weight, options->weight_dtype, options->weight_stride, 0.0, 0};
+    struct row_view weights = weights_of(job);
     int plain = !options || options_are_plain(job);
     for (size_t i = first; i < first + count; i += VEC_WIDTH) {
         struct finished f = finish_state(job, pass, i, options || want_log, options || want_gain, with_target);

@@ -228,13 +228,13 @@ MATH void *tensor_at(const struct row_tensor *tensor, size_t row, size_t j)
     return (char *)tensor->data + (tensor->row[row] + (ptrdiff_t)j * tensor->class_stride) * (ptrdiff_t)dtype_size(tensor->dtype);
 }
 
-/* Packed reals of count rows, one after the other, between a tensor's rows and a scratch. Rows
- * that lie one after the other go as one. */
-MATH int rows_are_packed(const struct row_tensor *tensor, size_t first, size_t count, size_t classes)
+/* Whether count rows follow each other at this distance: at 1, one class of them can go as a run; at
+ * the number of classes, where these lie side by side, all rows can. */
+MATH int rows_follow(const struct row_tensor *tensor, size_t first, size_t count, size_t distance)
 {
     for (size_t w = 1; w < count; w++)
-        if (tensor->row[first + w] != tensor->row[first] + (ptrdiff_t)(w * classes)) return 0;
-    return tensor->class_stride == 1;
+        if (tensor->row[first + w] != tensor->row[first] + (ptrdiff_t)(w * distance)) return 0;
+    return 1;
 }
 
 /* Rows first ... of a tensor, of which count exist; the other lanes repeat the last one. */
@@ -244,9 +244,7 @@ static void tile_read(const struct row_tensor *tensor, size_t first, size_t coun
     real scratch[TILE_CLASSES * VEC_WIDTH];
     const real *rows[VEC_WIDTH];
     const ptrdiff_t stride = tensor->class_stride;
-    int unit = count == VEC_WIDTH; /* neighbours, a lane apart */
-    for (size_t w = 0; w < count; w++) unit &= tensor->row[first + w] == tensor->row[first] + (ptrdiff_t)w;
-    if (unit && stride != 1)
+    if (stride != 1 && count == VEC_WIDTH && rows_follow(tensor, first, count, 1))
         for (size_t j = 0; j < classes; j++)
             storage_read(tensor_at(tensor, first, j), tensor->dtype, 1, VEC_WIDTH, tile + j * VEC_WIDTH);
     else {
@@ -254,7 +252,7 @@ static void tile_read(const struct row_tensor *tensor, size_t first, size_t coun
         for (size_t w = 0; w < VEC_WIDTH; w++)
             rows[w] = in_place ? (const real *)tensor->data + tensor->row[first + (w < count ? w : count - 1)]
                                : scratch + (w < count ? w : count - 1) * classes;
-        if (!in_place && rows_are_packed(tensor, first, count, classes))
+        if (!in_place && stride == 1 && rows_follow(tensor, first, count, classes))
             storage_read(tensor_at(tensor, first, 0), tensor->dtype, 1, count * classes, scratch);
         else if (!in_place)
             for (size_t w = 0; w < count; w++)
@@ -275,9 +273,7 @@ static void tile_write(const struct row_tensor *tensor, size_t first, size_t cou
 {
     real scratch[TILE_CLASSES * VEC_WIDTH], *rows[VEC_WIDTH];
     const ptrdiff_t stride = tensor->class_stride;
-    int unit = count == VEC_WIDTH;
-    for (size_t w = 0; w < count; w++) unit &= tensor->row[first + w] == tensor->row[first] + (ptrdiff_t)w;
-    if (unit && stride != 1) {
+    if (stride != 1 && count == VEC_WIDTH && rows_follow(tensor, first, count, 1)) {
         for (size_t j = 0; j < classes; j++)
             storage_write(tensor_at(tensor, first, j), tensor->dtype, 1, VEC_WIDTH, tile + j * VEC_WIDTH);
         return;
@@ -294,7 +290,7 @@ static void tile_write(const struct row_tensor *tensor, size_t first, size_t cou
     for (size_t j = 0; classes < 4 && j < classes; j++)
         for (size_t w = 0; w < VEC_WIDTH; w++) rows[w][j] = tile[j * VEC_WIDTH + w];
     if (in_place) return;
-    if (rows_are_packed(tensor, first, count, classes))
+    if (stride == 1 && rows_follow(tensor, first, count, classes))
         storage_write(tensor_at(tensor, first, 0), tensor->dtype, 1, count * classes, scratch);
     else
         for (size_t w = 0; w < count; w++)

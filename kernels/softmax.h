@@ -26,16 +26,6 @@ MATH struct row_view logits_of(const struct row_job *job, size_t i)
     return view;
 }
 
-MATH struct row_view plain_view(real *data) { return (struct row_view){data, REAL_DTYPE, 1, 0.0, 0}; }
-
-/* The class weights, as a row. */
-MATH struct row_view weights_of(const struct row_job *job)
-{
-    const struct row_options *options = job->options;
-    if (!options || !options->weight) return plain_view(NULL);
-    return (struct row_view){(void *)(uintptr_t)options->weight, options->weight_dtype, options->weight_stride, 0.0, 0};
-}
-
 MATH struct row_target target_of(const struct row_job *job)
 {
     const struct row_options *options = job->options;
@@ -293,10 +283,11 @@ MATH void softmax_lanes(struct row_job *job, struct row_pass *pass, size_t first
     if (keep) {
         a.x = to->out;
         lanes_write(WRITE_SCALED, &a, to->out, classes, vectors, lanes);
-    } else if (!to->out.data) {
-    } else if (write == WRITE_LOG_SOFTMAX) lanes_write(WRITE_LOG_SOFTMAX, &a, to->out, classes, vectors, lanes);
-    else if (options) lanes_write(WRITE_SOFTMAX_LESS, &a, to->out, classes, vectors, lanes);
-    else lanes_write(WRITE_SOFTMAX, &a, to->out, classes, vectors, lanes);
+    } else if (to->out.data) {
+        if (write == WRITE_LOG_SOFTMAX) lanes_write(WRITE_LOG_SOFTMAX, &a, to->out, classes, vectors, lanes);
+        else if (options) lanes_write(WRITE_SOFTMAX_LESS, &a, to->out, classes, vectors, lanes);
+        else lanes_write(WRITE_SOFTMAX, &a, to->out, classes, vectors, lanes);
+    }
     if (with_target) lanes_target_gradients(job, pass, first, rows, to);
 }
 

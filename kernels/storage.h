@@ -25,6 +25,8 @@ struct row_view {
     real shift;     /* and takes this off */
 };
 
+MATH struct row_view plain_view(real *data) { return (struct row_view){data, REAL_DTYPE, 1, 0.0, 0}; }
+
 MATH size_t dtype_size(xent_dtype dtype) { return dtype == XENT_F64 ? 8 : dtype == XENT_F32 ? 4 : 2; }
 
 /* Packed reals that can be read, and written, where they lie. */

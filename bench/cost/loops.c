@@ -24,9 +24,9 @@ MATH void row_exp_sum(const enum sum_term term, const real *x, real *store, size
     struct row_lanes constants = *row;
     constants.exp.shift = vec_set(0); /* as along_exp_sum has it */
     for (size_t b = 0; b < blocks; b++) {
-        struct block_args a = {.x = x + b * BLOCK, .store = store + b * BLOCK, .count = BLOCK, .row = &constants};
+        struct block_args a = {.x = x + b * BLOCK, .store = store + b * BLOCK, .row = &constants};
         veci equal = veci_set(0);
-        sums[b] = block_sum(term, &a, &equal);
+        sums[b] = block_sum(term, &a, BLOCK, &equal);
         ties[b] = equal;
     }
 }

@@ -197,20 +197,14 @@ MATH vec log1p_sum(vec high, vec low)
  * tests/accuracy). For doubles 0.744, at 0x1.22019670cb879p-2; sse2 0.780, at
  * -0x1.4129e4f857193p-2 (10^8 inputs).
  * 34 operations, 17 of them multiplications or fma; for doubles 12 more, 11 of them fma. */
-MATH struct log1p_parts log1p_finite(vec x, vec *log) /* *log: where -1 < x < inf */
+MATH vec log1p_finite(vec x) /* log(1 + x) where -1 < x < inf; elsewhere anything */
 {
     struct log1p_parts cut = log1p_cut(x);
     struct log_sum sum = log_leading(cut.k, cut.f);
     sum.low = vec_fma(cut.lost, vec_set(1.4f), sum.low);
-    *log = log_rounded(sum, cut.f);
-    return cut;
+    return log_rounded(sum, cut.f);
 }
-MATH vec log1p_of(vec x)
-{
-    vec log;
-    struct log1p_parts cut = log1p_finite(x, &log);
-    return log_with_edges(cut.rounded, log);
-}
+MATH vec log1p_of(vec x) { return log_with_edges(vec_add(x, vec_set(1)), log1p_finite(x)); }
 
 /* log(1 + x) for 0 <= x <= 1; NaN for NaN.
  *
