@@ -263,7 +263,6 @@ static xent_status loss(const xent_tensor *input, const xent_tensor *target, con
     struct xent_tables tables;
     xent_row_call_init(rows);
     rows->with_target = 1;
-    call.row_options.z_ratio = 1.0;
     call.wanted = (xent_cross_entropy_outputs){0};
     xent_cross_entropy_options_init(&call.options, sizeof call.options);
     TRY(xent_read_struct(&call.options, sizeof call.options, sizeof call.options, options, 0, "options", error));

@@ -74,8 +74,9 @@ static double element(const struct element_call *call, int operand, int64_t posi
 }
 
 /* Elements first ... end - 1, or up to a block with an improper probability. */
-static void run_elements(const struct element_call *call, int64_t first, int64_t end, struct xent_totals *totals)
+static void run_elements(const void *context, int64_t first, int64_t end, struct xent_totals *totals)
 {
+    const struct element_call *call = context;
     struct element_job job = {.scale = call->scale, .keep = call->keep, .spread = call->spread,
                               .focal_gamma = call->focal_gamma, .focal_alpha = call->focal_alpha,
                               .want_sum = call->want_sum, .invalid = -1};
@@ -115,24 +116,11 @@ static void run_elements(const struct element_call *call, int64_t first, int64_t
     }
 }
 
-static void run_span(void *context, int64_t first, int64_t end)
-{
-    struct element_call *call = context;
-    struct xent_totals own;
-    xent_totals_init(&own);
-    run_elements(call, first, end, &own);
-    xent_totals_merge(&call->totals, &own);
-}
-
 static xent_status run(struct element_call *call, xent_error *error)
 {
     struct spans spans = xent_spans(&call->execution, call->fold.count, XENT_ELEMENTS, 1);
     xent_totals_init(&call->totals);
-    if (spans.tasks == 1) run_elements(call, 0, call->fold.count, &call->totals);
-    else {
-        xent_totals_share(&call->totals);
-        xent_spans_run(&spans, &call->execution, run_span, call);
-    }
+    xent_spans_run(&spans, &call->execution, &call->totals, run_elements, call);
     if (call->totals.invalid != INT64_MAX) {
         int64_t at = call->totals.invalid;
         double p = element(call, IN, at);

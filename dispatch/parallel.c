@@ -13,8 +13,9 @@ struct spans xent_spans(const xent_execution *execution, int64_t count, int64_t 
 
 struct task {
     const struct spans *spans;
-    void (*run)(void *call, int64_t first, int64_t end);
-    void *call;
+    struct xent_totals *totals;
+    void (*run)(const void *call, int64_t first, int64_t end, struct xent_totals *totals);
+    const void *call;
 };
 
 /* Where a task begins: units are spread evenly, the first tasks taking one more. */
@@ -29,12 +30,20 @@ static int64_t begin(const struct spans *spans, int64_t index)
 static void run_task(void *context, size_t index)
 {
     const struct task *task = context;
-    task->run(task->call, begin(task->spans, (int64_t)index), begin(task->spans, (int64_t)index + 1));
+    struct xent_totals own;
+    xent_totals_init(&own);
+    task->run(task->call, begin(task->spans, (int64_t)index), begin(task->spans, (int64_t)index + 1), &own);
+    if (task->totals) xent_totals_merge(task->totals, &own);
 }
 
-void xent_spans_run(const struct spans *spans, const xent_execution *execution,
-                    void (*run)(void *call, int64_t first, int64_t end), void *call)
+void xent_spans_run(const struct spans *spans, const xent_execution *execution, struct xent_totals *totals,
+                    void (*run)(const void *call, int64_t first, int64_t end, struct xent_totals *totals), const void *call)
 {
-    struct task task = {spans, run, call};
+    struct task task = {spans, totals, run, call};
+    if (spans->tasks == 1) {
+        run(call, 0, spans->count, totals);
+        return;
+    }
+    if (totals) xent_totals_share(totals);
     execution->parallel_for(execution->host, (size_t)spans->tasks, run_task, &task);
 }

@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#include "xent/xent.h"
+#include "reduce.h"
 
 /* Fewest elements of a span. That many take ten microseconds and more; to wake a thread takes
  * one to ten. */
@@ -23,8 +23,9 @@ struct spans {
 struct spans xent_spans(const xent_execution *execution, int64_t count, int64_t unit, int64_t elements);
 
 /* Runs positions first ... end - 1 of each task, on whatever threads the host has it run, and
- * returns when all are done. */
-void xent_spans_run(const struct spans *spans, const xent_execution *execution,
-                    void (*run)(void *call, int64_t first, int64_t end), void *call);
+ * returns when all are done. totals, fresh from xent_totals_init, get what all runs add to theirs;
+ * NULL where no run adds any. */
+void xent_spans_run(const struct spans *spans, const xent_execution *execution, struct xent_totals *totals,
+                    void (*run)(const void *call, int64_t first, int64_t end, struct xent_totals *totals), const void *call);
 
 #endif

@@ -236,8 +236,9 @@ static int rows_are_unit(const struct row_call *call)
 }
 
 /* Rows first ... end - 1. */
-static void run_rows(const struct row_call *call, int64_t first, int64_t end, struct xent_totals *totals)
+static void run_rows(const void *context, int64_t first, int64_t end, struct xent_totals *totals)
 {
+    const struct row_call *call = context;
     struct row_job job;
     int unit = rows_are_unit(call);
     int64_t inner = call->fold.size[call->fold.ndim - 1]; /* rows in a run */
@@ -272,25 +273,11 @@ static void run_rows(const struct row_call *call, int64_t first, int64_t end, st
     }
 }
 
-static void run_span(void *context, int64_t first, int64_t end)
-{
-    const struct row_call *call = context;
-    struct xent_totals own;
-    xent_totals_init(&own);
-    run_rows(call, first, end, &own);
-    if (call->totals) xent_totals_merge(call->totals, &own);
-}
-
-void xent_rows_run(struct row_call *call)
+void xent_rows_run(const struct row_call *call)
 {
     /* Whole jobs, unless few rows make a span. */
     int64_t elements = call->classes > 0 ? call->classes : 1, unit = XENT_SPAN / elements;
     unit = unit < 1 ? 1 : unit < XENT_ROWS ? unit : XENT_ROWS;
     struct spans spans = xent_spans(&call->execution, call->rows, unit, elements);
-    if (spans.tasks == 1) {
-        run_rows(call, 0, call->rows, call->totals);
-        return;
-    }
-    if (call->totals) xent_totals_share(call->totals);
-    xent_spans_run(&spans, &call->execution, run_span, call);
+    xent_spans_run(&spans, &call->execution, call->totals, run_rows, call);
 }

@@ -52,6 +52,6 @@ xent_status xent_rows_check_overlaps(const struct row_call *call, xent_error *er
 void xent_rows_read_targets(const struct row_call *call, int64_t first, size_t count, int64_t *targets);
 
 /* All rows of the call, on the host's threads where that pays. */
-void xent_rows_run(struct row_call *call);
+void xent_rows_run(const struct row_call *call);
 
 #endif

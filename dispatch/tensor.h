@@ -20,10 +20,11 @@ struct view {
     uintptr_t low, high; /* addresses: of the first byte, and behind the last; count 0: alike */
 };
 
-/* Only these two members of an absent view are looked at. */
+/* Only these members of an absent view are looked at. */
 static inline void xent_view_absent(struct view *view)
 {
     view->name = NULL;
+    view->dtype = (xent_dtype)0;
     view->ndim = 0;
 }
 
