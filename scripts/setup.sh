@@ -94,7 +94,7 @@ has_venv() {
 
 need_peers() {
     need_bench
-    need "python3 python3-venv" "Python 3 with its venv module" has_venv
+    need_python
 }
 
 need_arm64() {

@@ -21,73 +21,52 @@ struct operands {
     const xent_execution *execution;
 };
 
-static xent_status softmax(const struct operands *o)
+static xent_status forward(const struct operands *o, __typeof__(xent_softmax) *function)
 {
     xent_softmax_options options;
     xent_softmax_options_init(&options, sizeof options);
     options.execution = o->execution;
-    return xent_softmax(&o->x, &options, &o->out, NULL);
+    return function(&o->x, &options, &o->out, NULL);
 }
 
-static xent_status log_softmax(const struct operands *o)
-{
-    xent_softmax_options options;
-    xent_softmax_options_init(&options, sizeof options);
-    options.execution = o->execution;
-    return xent_log_softmax(&o->x, &options, &o->out, NULL);
-}
+static xent_status softmax(const struct operands *o) { return forward(o, xent_softmax); }
+static xent_status log_softmax(const struct operands *o) { return forward(o, xent_log_softmax); }
 
-static xent_status cross_entropy(const struct operands *o)
+/* gradient: where to, or NULL. */
+static xent_status mean_loss(const struct operands *o, const xent_tensor *gradient)
 {
     double mean;
     xent_cross_entropy_options options;
     xent_cross_entropy_options_init(&options, sizeof options);
     options.execution = o->execution;
-    xent_cross_entropy_outputs outputs = {.size = sizeof outputs, .mean = &mean};
+    xent_cross_entropy_outputs outputs = {.size = sizeof outputs, .mean = &mean, .gradient = gradient};
     return xent_cross_entropy(&o->x, &o->y, &options, &outputs, NULL);
 }
 
-static xent_status cross_entropy_gradient(const struct operands *o)
-{
-    double mean;
-    xent_cross_entropy_options options;
-    xent_cross_entropy_options_init(&options, sizeof options);
-    options.execution = o->execution;
-    xent_cross_entropy_outputs outputs = {.size = sizeof outputs, .mean = &mean, .gradient = &o->out};
-    return xent_cross_entropy(&o->x, &o->y, &options, &outputs, NULL);
-}
+static xent_status cross_entropy(const struct operands *o) { return mean_loss(o, NULL); }
+static xent_status cross_entropy_gradient(const struct operands *o) { return mean_loss(o, &o->out); }
 
-static xent_status sigmoid(const struct operands *o)
+static xent_status elementwise(const struct operands *o, __typeof__(xent_sigmoid) *function)
 {
     xent_elementwise_options options = {sizeof options, o->execution};
-    return xent_sigmoid(&o->x, &options, &o->out, NULL);
+    return function(&o->x, &options, &o->out, NULL);
 }
 
-static xent_status log_sigmoid(const struct operands *o)
-{
-    xent_elementwise_options options = {sizeof options, o->execution};
-    return xent_log_sigmoid(&o->x, &options, &o->out, NULL);
-}
+static xent_status sigmoid(const struct operands *o) { return elementwise(o, xent_sigmoid); }
+static xent_status log_sigmoid(const struct operands *o) { return elementwise(o, xent_log_sigmoid); }
 
-static xent_status bce_gradient(const struct operands *o)
+static xent_status binary(const struct operands *o, __typeof__(xent_bce) *function)
 {
     double mean;
     xent_bce_options options;
     xent_bce_options_init(&options, sizeof options);
     options.execution = o->execution;
     xent_bce_outputs outputs = {.size = sizeof outputs, .mean = &mean, .gradient = &o->out};
-    return xent_bce(&o->x, &o->y, &options, &outputs, NULL);
+    return function(&o->x, &o->y, &options, &outputs, NULL);
 }
 
-static xent_status bce_with_logits_gradient(const struct operands *o)
-{
-    double mean;
-    xent_bce_options options;
-    xent_bce_options_init(&options, sizeof options);
-    options.execution = o->execution;
-    xent_bce_outputs outputs = {.size = sizeof outputs, .mean = &mean, .gradient = &o->out};
-    return xent_bce_with_logits(&o->x, &o->y, &options, &outputs, NULL);
-}
+static xent_status bce_gradient(const struct operands *o) { return binary(o, xent_bce); }
+static xent_status bce_with_logits_gradient(const struct operands *o) { return binary(o, xent_bce_with_logits); }
 
 enum target { NONE, INDICES, VALUES };
 

@@ -171,21 +171,13 @@ private:
 
 using Call = xent_status (*)(Operands &);
 
-/* Mean loss and gradient, as a training step wants them. */
-xent_status cross_entropy(Operands &o)
+/* Mean loss, and its gradient too, as a training step wants them. */
+template <bool with_gradient> xent_status cross_entropy(Operands &o)
 {
     xent_cross_entropy_outputs outputs = {};
     outputs.size = sizeof outputs;
     outputs.mean = &o.mean;
-    outputs.gradient = &o.result;
-    return xent_cross_entropy(&o.input, &o.target, &o.ce, &outputs, nullptr);
-}
-
-xent_status cross_entropy_forward(Operands &o)
-{
-    xent_cross_entropy_outputs outputs = {};
-    outputs.size = sizeof outputs;
-    outputs.mean = &o.mean;
+    outputs.gradient = with_gradient ? &o.result : nullptr;
     return xent_cross_entropy(&o.input, &o.target, &o.ce, &outputs, nullptr);
 }
 
@@ -209,9 +201,9 @@ xent_status binary(Operands &o)
 }
 
 const std::map<std::string, Call> calls = {
-    {"ce", cross_entropy},
-    {"call", cross_entropy_forward},
-    {"kernel", cross_entropy_forward},
+    {"ce", cross_entropy<true>},
+    {"call", cross_entropy<false>},
+    {"kernel", cross_entropy<false>},
     {"softmax", [](Operands &o) { return xent_softmax(&o.input, &o.softmax, &o.result, nullptr); }},
     {"log_softmax", [](Operands &o) { return xent_log_softmax(&o.input, &o.softmax, &o.result, nullptr); }},
     {"lse", log_sum_exp},
