@@ -60,11 +60,25 @@ void xent_sum_add(struct xent_sum *sum, double value)
     }
 }
 
-#define WAYS 8 /* sums side by side, for the sake of speed: all of them are exact */
+/* Sums side by side, for the sake of speed: all of them are exact. */
+typedef double pair __attribute__((vector_size(16)));
+typedef int64_t pair_bits __attribute__((vector_size(16)));
+#define PAIRS 4
+#define WAYS (2 * PAIRS)
 
-static double fold(const double parts[WAYS])
+static double total_of(const pair parts[PAIRS])
 {
-    return ((parts[0] + parts[1]) + (parts[2] + parts[3])) + ((parts[4] + parts[5]) + (parts[6] + parts[7]));
+    pair sum = (parts[0] + parts[1]) + (parts[2] + parts[3]);
+    return sum[0] + sum[1];
+}
+
+static double magnitude_of(const pair *values, size_t count)
+{
+    const pair_bits but_sign = {INT64_MAX, INT64_MAX};
+    pair parts[PAIRS] = {0};
+    for (size_t i = 0; i < count; i += PAIRS)
+        for (size_t k = 0; k < PAIRS; k++) parts[k] += (pair)((pair_bits)values[i + k] & but_sign);
+    return total_of(parts);
 }
 
 /* Values are split at a power of two, q, into multiples of q, which add up in double without
@@ -74,35 +88,35 @@ static double fold(const double parts[WAYS])
  * subtracted leaves the multiple of q next to a value. */
 void xent_sum_add_rows(struct xent_sum *sum, const double *values, size_t count)
 {
-    double rest[XENT_ROWS], magnitudes[WAYS] = {0};
-    size_t padded = (count + WAYS - 1) / WAYS * WAYS;
+    pair rest[XENT_ROWS / 2];
+    const size_t pairs = (count + WAYS - 1) / WAYS * PAIRS;
     if (count == 1) {
         xent_sum_add(sum, values[0]);
         return;
     }
+    for (size_t i = count / 2; i < pairs; i++) rest[i] = (pair){0};
     memcpy(rest, values, count * sizeof *values);
-    for (size_t i = count; i < padded; i++) rest[i] = 0.0;
-    for (size_t i = 0; i < padded; i += WAYS)
-        for (size_t k = 0; k < WAYS; k++) magnitudes[k] += fabs(rest[i + k]);
-    for (double magnitude; (magnitude = fold(magnitudes)) != 0.0;) {
-        double splitter, totals[WAYS] = {0};
+    for (double magnitude; (magnitude = magnitude_of(rest, pairs)) != 0.0;) {
+        double splitter;
         uint64_t bits;
         if (!(magnitude > 0x1p-900 && magnitude < 0x1p+1000)) { /* splitting might leave the range */
-            for (size_t i = 0; i < count; i++) xent_sum_add(sum, rest[i]);
+            for (size_t i = 0; i < count; i++) xent_sum_add(sum, rest[i / 2][i % 2]);
             return;
         }
         memcpy(&bits, &magnitude, sizeof bits);
         bits = ((bits >> 52) + 2) << 52 | UINT64_C(1) << 51;
         memcpy(&splitter, &bits, sizeof splitter);
-        memset(magnitudes, 0, sizeof magnitudes);
-        for (size_t i = 0; i < padded; i += WAYS)
-            for (size_t k = 0; k < WAYS; k++) {
-                double multiple = (rest[i + k] + splitter) - splitter;
+        pair totals[PAIRS] = {0};
+        pair_bits left = {0};
+        for (size_t i = 0; i < pairs; i += PAIRS)
+            for (size_t k = 0; k < PAIRS; k++) {
+                pair multiple = (rest[i + k] + splitter) - splitter;
                 totals[k] += multiple;
                 rest[i + k] -= multiple;
-                magnitudes[k] += fabs(rest[i + k]);
+                left |= (pair_bits)rest[i + k];
             }
-        xent_sum_add(sum, fold(totals));
+        xent_sum_add(sum, total_of(totals));
+        if (!(left[0] | left[1])) return;
     }
 }
 
