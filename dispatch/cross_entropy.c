@@ -7,17 +7,18 @@
 #include "tier.h"
 #include "value.h"
 
+static const xent_cross_entropy_options defaults = {.axis = XENT_AXIS_DEFAULT, .ignore_index = -100};
+
 xent_status xent_cross_entropy_options_init(xent_cross_entropy_options *options, size_t size)
 {
-    xent_cross_entropy_options defaults = {.axis = XENT_AXIS_DEFAULT, .ignore_index = -100};
     return xent_init_struct(options, size, &defaults, sizeof defaults, sizeof defaults);
 }
 
 /* One call, on its way. */
 struct loss_call {
     struct row_call rows;
-    xent_cross_entropy_options options;
-    xent_cross_entropy_outputs wanted;
+    const xent_cross_entropy_options *options;
+    const xent_cross_entropy_outputs *wanted;
     struct row_options row_options;
     int sliced;
 };
@@ -50,8 +51,8 @@ static xent_status check_options(const xent_cross_entropy_options *o, xent_error
 /* NLL has no softmax, and so nothing that is made of one. */
 static xent_status check_nll(const struct loss_call *call, xent_error *error)
 {
-    const xent_cross_entropy_options *o = &call->options;
-    const xent_cross_entropy_outputs *w = &call->wanted;
+    const xent_cross_entropy_options *o = call->options;
+    const xent_cross_entropy_outputs *w = call->wanted;
     const char *option = o->state ? "options.state"
                          : o->label_smoothing != 0.0 ? "options.label_smoothing"
                          : o->z_loss != 0.0 ? "options.z_loss"
@@ -73,8 +74,8 @@ static xent_status check_nll(const struct loss_call *call, xent_error *error)
 
 static xent_status check_slice(const struct loss_call *call, xent_error *error)
 {
-    const xent_cross_entropy_options *o = &call->options;
-    const xent_cross_entropy_outputs *w = &call->wanted;
+    const xent_cross_entropy_options *o = call->options;
+    const xent_cross_entropy_outputs *w = call->wanted;
     if (!call->sliced)
         return o->class_offset ? refuse(error, "options.class_offset", "needs class_count") : XENT_OK;
     if (o->class_offset < 0 || o->class_count < 0 || o->class_offset > o->class_count ||
@@ -82,7 +83,7 @@ static xent_status check_slice(const struct loss_call *call, xent_error *error)
         return xent_fail(error, XENT_ERROR_SHAPE, "options.class_offset", "classes %lld to %lld are not within %lld",
                          (long long)o->class_offset, (long long)(o->class_offset + call->rows.classes),
                          (long long)o->class_count);
-    if (o->label_smoothing != 0.0 || o->focal_gamma != 0.0 || call->rows.operand[IN2].name)
+    if (o->label_smoothing != 0.0 || o->focal_gamma != 0.0 || has(&call->rows, IN2))
         return refuse(error, "options.class_count", "smoothing, focal loss and probability targets need all classes");
     if (w->loss || w->sum || w->mean || w->entropy || w->argmax || w->correct || w->correct_count || o->report_non_finite)
         return refuse(error, "options.class_count", "a slice of the classes has no loss, entropy or argmax");
@@ -93,61 +94,69 @@ static xent_status check_slice(const struct loss_call *call, xent_error *error)
 static xent_status view_tensors(struct loss_call *call, const xent_tensor *input, const xent_tensor *target, int nll,
                                 xent_error *error)
 {
-    const xent_cross_entropy_options *o = &call->options;
-    const xent_cross_entropy_outputs *w = &call->wanted;
-    struct view *view = call->rows.operand;
-    TRY(xent_view_tensor(&view[IN], input, XENT_FLOATS, 1, nll ? "log_probabilities" : "logits", error));
-    xent_dtype dtype = view[IN].dtype;
-    unsigned beside = xent_dtypes_beside(dtype), of_rows = xent_dtypes_of_rows(dtype);
-    TRY(xent_view_tensor(&view[TARGET], target, XENT_INDICES | (nll ? 0 : beside), 1, "target", error));
-    if (DTYPE(view[TARGET].dtype) & XENT_FLOATS) {
-        view[IN2] = view[TARGET];
-        xent_view_absent(&view[TARGET]);
-        if (o->focal_gamma != 0.0) return refuse(error, "options.focal_gamma", "needs index targets");
-    }
-    TRY(xent_view_tensor(&call->rows.weight, o->weight, beside, 0, "options.weight", error));
-    TRY(xent_view_tensor(&view[OUTPUT_GRADIENT], o->output_gradient, beside, 0, "options.output_gradient", error));
-    TRY(xent_view_tensor(&view[ROW_WEIGHT], o->row_weight, beside, 0, "options.row_weight", error));
-    if (o->reduction != XENT_REDUCTION_NONE && view[OUTPUT_GRADIENT].ndim > 0)
+    const xent_cross_entropy_options *o = call->options;
+    const xent_cross_entropy_outputs *w = call->wanted;
+    struct row_call *rows = &call->rows;
+    struct view *view = rows->view;
+#define VIEW(which, tensor, dtypes, required, name) \
+    TRY(xent_view_argument(view, &rows->given, which, tensor, dtypes, required, name, error))
+    VIEW(IN, input, XENT_FLOATS, 1, nll ? "log_probabilities" : "logits");
+    const unsigned same = DTYPE(view[IN].dtype), beside = xent_dtypes_beside(view[IN].dtype);
+    const unsigned of_rows = xent_dtypes_of_rows(view[IN].dtype);
+    const int distribution = !nll && target && xent_dtype_is(target->dtype, XENT_FLOATS);
+    VIEW(distribution ? IN2 : TARGET, target, distribution ? beside : XENT_INDICES, 1, "target");
+    if (distribution && o->focal_gamma != 0.0) return refuse(error, "options.focal_gamma", "needs index targets");
+    VIEW(WEIGHT, o->weight, beside, 0, "options.weight");
+    VIEW(OUTPUT_GRADIENT, o->output_gradient, beside, 0, "options.output_gradient");
+    VIEW(ROW_WEIGHT, o->row_weight, beside, 0, "options.row_weight");
+    if (o->reduction != XENT_REDUCTION_NONE && has(rows, OUTPUT_GRADIENT) && view[OUTPUT_GRADIENT].ndim > 0)
         return xent_fail(error, XENT_ERROR_SHAPE, "options.output_gradient", "must be a scalar for a reduced loss");
-    TRY(xent_view_tensor(&view[LOSS], w->loss, of_rows, 0, "outputs.loss", error));
-    TRY(xent_view_tensor(&view[LSE], w->lse, of_rows, 0, "outputs.lse", error));
-    TRY(xent_view_tensor(&view[Z_LOSS], w->z_loss, of_rows, 0, "outputs.z_loss", error));
-    TRY(xent_view_tensor(&view[ENTROPY], w->entropy, of_rows, 0, "outputs.entropy", error));
-    TRY(xent_view_tensor(&view[TARGET_LOGIT], w->target_logit, of_rows, 0, "outputs.target_logit", error));
-    TRY(xent_view_tensor(&view[ARGMAX], w->argmax, DTYPE(XENT_I64) | DTYPE(XENT_I32), 0, "outputs.argmax", error));
-    TRY(xent_view_tensor(&view[CORRECT], w->correct, DTYPE(XENT_U8), 0, "outputs.correct", error));
-    TRY(xent_view_tensor(&view[OUT], w->gradient, DTYPE(dtype), 0, "outputs.gradient", error));
-    TRY(xent_view_tensor(&view[OUT2], w->target_gradient, view[IN2].name ? DTYPE(view[IN2].dtype) : XENT_FLOATS, 0,
-                         "outputs.target_gradient", error));
-    if (view[OUT2].name && !view[IN2].name) return refuse(error, "outputs.target_gradient", "needs probability targets");
-    if (view[IN2].name && (w->correct || w->correct_count || w->target_logit))
+    VIEW(LOSS, w->loss, of_rows, 0, "outputs.loss");
+    VIEW(LSE, w->lse, of_rows, 0, "outputs.lse");
+    VIEW(Z_LOSS, w->z_loss, of_rows, 0, "outputs.z_loss");
+    VIEW(ENTROPY, w->entropy, of_rows, 0, "outputs.entropy");
+    VIEW(TARGET_LOGIT, w->target_logit, of_rows, 0, "outputs.target_logit");
+    VIEW(ARGMAX, w->argmax, DTYPE(XENT_I64) | DTYPE(XENT_I32), 0, "outputs.argmax");
+    VIEW(CORRECT, w->correct, DTYPE(XENT_U8), 0, "outputs.correct");
+    VIEW(OUT, w->gradient, same, 0, "outputs.gradient");
+    VIEW(OUT2, w->target_gradient, distribution ? DTYPE(view[IN2].dtype) : XENT_FLOATS, 0, "outputs.target_gradient");
+#undef VIEW
+    if (w->target_gradient && !distribution) return refuse(error, "outputs.target_gradient", "needs probability targets");
+    if (distribution && (w->correct || w->correct_count || w->target_logit))
         return refuse(error, w->target_logit ? "outputs.target_logit" : "outputs.correct", "needs index targets");
-    TRY(xent_rows_fold(&call->rows, o->axis, error));
-    int64_t classes = call->sliced ? o->class_count : call->rows.classes;
-    if (call->rows.weight.name) TRY(xent_check_shape(&call->rows.weight, &classes, 1, "the class axis", error));
+    TRY(xent_rows_fold(rows, o->axis, error));
+    int64_t classes = call->sliced ? o->class_count : rows->classes;
+    if (has(rows, WEIGHT)) TRY(xent_check_shape(&view[WEIGHT], &classes, 1, "the class axis", error));
     return XENT_OK;
+}
+
+/* Whether all of these are classes: t in [0, classes) is where neither t nor classes - 1 - t has the
+ * sign, which takes no branch. */
+static int all_are_classes(const int64_t *targets, size_t count, int64_t classes)
+{
+    uint64_t signs = 0, last = (uint64_t)classes - 1;
+    for (size_t i = 0; i < count; i++) signs |= (uint64_t)targets[i] | (last - (uint64_t)targets[i]);
+    return !(signs >> 63);
 }
 
 /* Checks every index target, and counts the rows that are not ignored. */
 static xent_status check_targets(const struct row_call *call, int64_t classes, int64_t *counted, xent_error *error)
 {
+    const int64_t ignored = call->ignore_index;
+    const int ignores_a_class = ignored >= 0 && ignored < classes;
     *counted = call->rows;
-    for (int64_t first = 0; call->operand[TARGET].name && first < call->rows; first += XENT_ROWS) {
+    for (int64_t first = 0; has(call, TARGET) && first < call->rows; first += XENT_ROWS) {
         size_t count = call->rows - first < XENT_ROWS ? (size_t)(call->rows - first) : XENT_ROWS;
-        int64_t targets[XENT_ROWS], ignored = 0, improper = 0;
-        xent_rows_read_targets(call, first, count, targets);
+        int64_t buffer[XENT_ROWS];
+        const int64_t *targets = xent_rows_targets(call, first, count, buffer);
+        if (!ignores_a_class && all_are_classes(targets, count, classes)) continue;
         for (size_t i = 0; i < count; i++) {
-            ignored += targets[i] == call->ignore_index;
-            improper += (uint64_t)targets[i] >= (uint64_t)classes;
-        }
-        *counted -= ignored;
-        for (size_t i = 0; improper && i < count; i++) {
             int64_t row = first + (int64_t)i, index = targets[i];
-            if (index != call->ignore_index && (index < 0 || index >= classes))
+            if (index == ignored) --*counted;
+            else if (index < 0 || index >= classes)
                 return xent_fail_at(error, XENT_ERROR_TARGET, "target", row, (double)index,
                                     "%lld in row %lld is outside [0, %lld) and is not ignore_index, %lld",
-                                    (long long)index, (long long)row, (long long)classes, (long long)call->ignore_index);
+                                    (long long)index, (long long)row, (long long)classes, (long long)ignored);
         }
     }
     return XENT_OK;
@@ -156,21 +165,21 @@ static xent_status check_targets(const struct row_call *call, int64_t classes, i
 /* What XENT_DIVISOR_WEIGHTS divides by, where there are weights. */
 static double total_weight(const struct row_call *call)
 {
-    const struct view *target = &call->operand[TARGET], *weight = &call->weight, *row_weight = &call->operand[ROW_WEIGHT];
+    const struct view *weight = &call->view[WEIGHT], *row_weight = &call->view[ROW_WEIGHT];
+    const int weighted = has(call, TARGET) && has(call, WEIGHT);
     struct xent_sum sum;
     xent_sum_init(&sum);
     for (int64_t first = 0; first < call->rows; first += XENT_ROWS) {
         size_t count = call->rows - first < XENT_ROWS ? (size_t)(call->rows - first) : XENT_ROWS;
-        int64_t targets[XENT_ROWS];
+        int64_t buffer[XENT_ROWS];
         ptrdiff_t offsets[XENT_ROWS];
         double values[XENT_ROWS];
-        if (target->name) xent_rows_read_targets(call, first, count, targets);
-        if (row_weight->name) xent_fold_offsets(&call->fold, ROW_WEIGHT, first, count, offsets);
+        const int64_t *targets = has(call, TARGET) ? xent_rows_targets(call, first, count, buffer) : NULL;
+        if (has(call, ROW_WEIGHT)) xent_fold_offsets(&call->fold, ROW_WEIGHT, first, count, offsets);
         for (size_t i = 0; i < count; i++) {
-            int counts = !target->name || targets[i] != call->ignore_index;
-            values[i] = counts && target->name && weight->name ? xent_value(weight, (ptrdiff_t)(targets[i] * weight->strides[0]))
-                                                               : counts;
-            if (row_weight->name && values[i] != 0.0) values[i] *= xent_value(row_weight, offsets[i]);
+            int counts = !targets || targets[i] != call->ignore_index;
+            values[i] = counts && weighted ? xent_value(weight, (ptrdiff_t)(targets[i] * weight->strides[0])) : counts;
+            if (has(call, ROW_WEIGHT) && values[i] != 0.0) values[i] *= xent_value(row_weight, offsets[i]);
         }
         xent_sum_add_rows(&sum, values, count);
     }
@@ -182,11 +191,10 @@ static double total_weight(const struct row_call *call)
 /* The options that plain weighted cross-entropy does without. */
 static void set_row_options(struct loss_call *call)
 {
-    const xent_cross_entropy_options *o = &call->options;
-    const struct view *weight = &call->rows.weight;
-    int distribution = call->rows.operand[IN2].name != NULL;
-    if (!distribution && o->label_smoothing == 0.0 && o->z_loss == 0.0 && o->softcap == 0.0 && o->focal_gamma == 0.0 &&
-        !call->wanted.entropy && !call->wanted.z_loss)
+    const xent_cross_entropy_options *o = call->options;
+    const struct view *weight = &call->rows.view[WEIGHT];
+    if (!has(&call->rows, IN2) && o->label_smoothing == 0.0 && o->z_loss == 0.0 && o->softcap == 0.0 && o->focal_gamma == 0.0 &&
+        !call->wanted->entropy && !call->wanted->z_loss)
         return;
     struct row_options *r = &call->row_options;
     *r = (struct row_options){
@@ -196,11 +204,11 @@ static void set_row_options(struct loss_call *call)
         .z_ratio = 1.0,
         .softcap = o->softcap,
         .focal_gamma = o->focal_gamma,
-        .want_entropy = call->wanted.entropy != NULL,
+        .want_entropy = call->wanted->entropy != NULL,
         .weight_sum = (double)call->rows.classes,
     };
     if (o->label_smoothing == 0.0) r->spread = 0.0; /* also without a class */
-    if (weight->name) {
+    if (has(&call->rows, WEIGHT)) {
         struct xent_sum sum;
         xent_sum_init(&sum);
         for (int64_t c = 0; c < weight->shape[0]; c++)
@@ -215,13 +223,14 @@ static void set_row_options(struct loss_call *call)
 
 static xent_status run(struct loss_call *call, xent_error *error)
 {
-    const xent_cross_entropy_options *o = &call->options;
-    const xent_cross_entropy_outputs *w = &call->wanted;
+    const xent_cross_entropy_options *o = call->options;
+    const xent_cross_entropy_outputs *w = call->wanted;
     struct row_call *rows = &call->rows;
     int64_t counted, classes = call->sliced ? o->class_count : rows->classes;
     int scaled = o->reduction == XENT_REDUCTION_MEAN && (w->gradient || w->target_gradient);
-    int weighted = rows->operand[ROW_WEIGHT].name || (rows->operand[TARGET].name && rows->weight.name);
+    int weighted = has(rows, ROW_WEIGHT) || (has(rows, TARGET) && has(rows, WEIGHT));
     TRY(check_targets(rows, classes, &counted, error));
+    rows->targets_plain = counted == rows->rows && !call->sliced;
     double divisor = o->divisor_kind == XENT_DIVISOR_GIVEN  ? o->divisor
                      : o->divisor_kind == XENT_DIVISOR_ROWS ? (double)counted
                      : weighted && (w->divisor || w->mean || scaled) ? total_weight(rows)
@@ -258,32 +267,36 @@ static xent_status run(struct loss_call *call, xent_error *error)
 static xent_status loss(const xent_tensor *input, const xent_tensor *target, const xent_cross_entropy_options *options,
                         const xent_cross_entropy_outputs *outputs, int nll, xent_error *error)
 {
+    static const xent_cross_entropy_outputs none;
+    xent_cross_entropy_options options_read;
+    xent_cross_entropy_outputs outputs_read;
     struct loss_call call;
     struct row_call *rows = &call.rows;
     struct xent_tables tables;
     xent_row_call_init(rows);
     rows->with_target = 1;
-    call.wanted = (xent_cross_entropy_outputs){0};
-    xent_cross_entropy_options_init(&call.options, sizeof call.options);
-    TRY(xent_read_struct(&call.options, sizeof call.options, sizeof call.options, options, 0, "options", error));
-    TRY(xent_choose(call.options.execution, &rows->execution, &tables, error));
-    TRY(xent_read_struct(&call.wanted, sizeof call.wanted, sizeof call.wanted, outputs, 1, "outputs", error));
-    const xent_cross_entropy_outputs *w = &call.wanted;
-    TRY(check_options(&call.options, error));
+    TRY(xent_check_struct(options, sizeof defaults, sizeof defaults, 0, "options", error));
+    const xent_cross_entropy_options *o = xent_read_struct(&options_read, options, &defaults, sizeof defaults);
+    TRY(xent_choose(o->execution, &rows->execution, &tables, error));
+    TRY(xent_check_struct(outputs, sizeof none, sizeof none, 1, "outputs", error));
+    const xent_cross_entropy_outputs *w = xent_read_struct(&outputs_read, outputs, &none, sizeof none);
+    call.options = o;
+    call.wanted = w;
+    TRY(check_options(o, error));
     if (nll) TRY(check_nll(&call, error));
-    call.sliced = call.options.class_count != 0;
+    call.sliced = o->class_count != 0;
     TRY(view_tensors(&call, input, target, nll, error));
     TRY(check_slice(&call, error));
-    rows->state_in = call.options.state;
+    rows->state_in = o->state;
     rows->state_out = w->state;
     TRY(xent_rows_check_overlaps(rows, error));
-    const struct xent_kernels *kernels = xent_kernels_for(&tables, rows->operand[IN].dtype);
+    const struct xent_kernels *kernels = xent_kernels_for(&tables, rows->view[IN].dtype);
     rows->kernel = nll ? kernels->nll : kernels->cross_entropy;
-    rows->ignore_index = call.options.ignore_index;
-    rows->class_offset = call.options.class_offset;
+    rows->ignore_index = o->ignore_index;
+    rows->class_offset = o->class_offset;
     rows->want_sum = w->sum || w->mean;
     rows->want_correct_count = w->correct_count != NULL;
-    rows->want_non_finite = call.options.report_non_finite;
+    rows->want_non_finite = o->report_non_finite != 0;
     rows->want_log = w->loss || w->lse || rows->want_sum || rows->want_non_finite;
     rows->want_argmax = w->argmax || w->correct || w->correct_count;
     if (!nll) set_row_options(&call);
@@ -351,7 +364,7 @@ xent_status xent_row_sum_finish(size_t rows, xent_dtype dtype, const xent_row_su
     struct xent_tables tables;
     xent_execution ours;
     if (rows && (!sums || !states)) return XENT_ERROR_NULL;
-    if ((unsigned)dtype > 31 || !(DTYPE(dtype) & XENT_FLOATS)) return XENT_ERROR_DTYPE;
+    if (!xent_dtype_is(dtype, XENT_FLOATS)) return XENT_ERROR_DTYPE;
     TRY(xent_choose(execution, &ours, &tables, NULL));
     xent_kernels_for(&tables, dtype)->close(&(struct state_job){.count = rows, .sums = sums, .merged = states});
     return XENT_OK;

@@ -62,15 +62,14 @@ xent_status xent_fail_at(xent_error *error, xent_status status, const char *argu
     return status;
 }
 
-xent_status xent_read_struct(void *ours, size_t least, size_t size, const void *given, int required,
-                             const char *argument, xent_error *error)
+xent_status xent_check_struct(const void *given, size_t least, size_t size, int required, const char *argument,
+                              xent_error *error)
 {
     if (!given) return required ? xent_fail(error, XENT_ERROR_NULL, argument, "is NULL") : XENT_OK;
     size_t theirs;
     memcpy(&theirs, given, sizeof theirs);
     if (theirs < least || theirs > size)
         return xent_fail(error, XENT_ERROR_STRUCT_SIZE, argument, "size is %zu, %zu to %zu expected", theirs, least, size);
-    memcpy(ours, given, theirs);
     return XENT_OK;
 }
 

@@ -2,6 +2,8 @@
 #ifndef XENT_DISPATCH_ERROR_H
 #define XENT_DISPATCH_ERROR_H
 
+#include <string.h>
+
 #include "xent/xent.h"
 
 /* Fills *error, if there is one, and returns the status. The message is
@@ -20,12 +22,23 @@ xent_status xent_fail_at(xent_error *error, xent_status status, const char *argu
         if (try_status) return try_status; \
     } while (0)
 
-/* A caller's struct, of the size it states in its first member, into one of ours, which
- * holds the defaults. given NULL keeps these, and is an error if required. Sizes go from that of
- * the first release that had the struct (least) to that of ours: members that an older header
- * lacks keep their defaults. A member may not be added into a struct's padding. */
-xent_status xent_read_struct(void *ours, size_t least, size_t size, const void *given, int required,
-                             const char *argument, xent_error *error);
+/* A caller's struct, which states its size in its first member: from that of the first release that
+ * had the struct (least) to that of ours. given NULL is an error if required. */
+xent_status xent_check_struct(const void *given, size_t least, size_t size, int required, const char *argument,
+                              xent_error *error);
+
+/* What a checked struct says: given itself; ours, filled in, where it is of an older header, members
+ * that this lacks having their defaults; the defaults, where it is NULL. A member may not be
+ * added into a struct's padding. */
+static inline const void *xent_read_struct(void *ours, const void *given, const void *defaults, size_t size)
+{
+    size_t theirs = size;
+    if (!given) return defaults;
+    memcpy(&theirs, given, sizeof theirs);
+    if (theirs == size) return given;
+    memcpy(ours, defaults, size);
+    return memcpy(ours, given, theirs);
+}
 
 /* The defaults into a caller's struct of one of these sizes. */
 xent_status xent_init_struct(void *theirs, size_t theirs_size, const void *defaults, size_t least, size_t size);

@@ -1,25 +1,32 @@
 #include "fold.h"
 
-void xent_fold(struct fold *fold, const int64_t *shape, int ndim, int operands, int64_t strides[][XENT_MAX_NDIM])
+void xent_fold(struct fold *fold, const int64_t *shape, int ndim, int skipped, const struct view *views,
+               arguments operands, arguments skipping)
 {
-    fold->operands = operands;
     fold->ndim = 0;
     fold->count = 1;
     for (int d = 0; d < ndim; d++) {
+        if (d == skipped) continue;
         fold->count *= shape[d];
         if (shape[d] == 1) continue;
         /* One with the dimension before it, where it continues that in every operand. */
-        int joins = fold->ndim > 0;
-        for (int o = 0; joins && o < operands; o++)
-            joins = fold->stride[o][fold->ndim - 1] == strides[o][d] * shape[d];
+        int joins = fold->ndim > 0, without = d - (skipped >= 0 && d > skipped);
+        for (arguments left = operands; joins && left;) {
+            int o = argument_take(&left);
+            int64_t stride = views[o].strides[skipping & argument(o) ? without : d];
+            joins = fold->stride[o][fold->ndim - 1] == stride * shape[d];
+        }
         int to = joins ? fold->ndim - 1 : fold->ndim++;
         fold->size[to] = joins ? fold->size[to] * shape[d] : shape[d];
-        for (int o = 0; o < operands; o++) fold->stride[o][to] = strides[o][d];
+        for (arguments left = operands; left;) {
+            int o = argument_take(&left);
+            fold->stride[o][to] = views[o].strides[skipping & argument(o) ? without : d];
+        }
     }
     if (fold->ndim) return;
     fold->ndim = 1;
     fold->size[0] = 1;
-    for (int o = 0; o < operands; o++) fold->stride[o][0] = 1;
+    while (operands) fold->stride[argument_take(&operands)][0] = 1;
 }
 
 int64_t xent_fold_run(const struct fold *fold, int operand, int64_t first, ptrdiff_t *offset, ptrdiff_t *step)

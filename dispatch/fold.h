@@ -2,24 +2,21 @@
 #ifndef XENT_DISPATCH_FOLD_H
 #define XENT_DISPATCH_FOLD_H
 
-#include <stddef.h>
-#include <stdint.h>
-
-#include "xent/xent.h"
+#include "tensor.h"
 
 #define XENT_OPERANDS_MAX 14
 
 struct fold {
-    int operands;
     int ndim;      /* at least 1 */
     int64_t count; /* of all positions */
     int64_t size[XENT_MAX_NDIM];
-    int64_t stride[XENT_OPERANDS_MAX][XENT_MAX_NDIM];
+    int64_t stride[XENT_OPERANDS_MAX][XENT_MAX_NDIM]; /* of the operands that are folded */
 };
 
-/* Folds shape[ndim], every operand having its strides[operand]. (Absent ones: zeros.) */
-void xent_fold(struct fold *fold, const int64_t *shape, int ndim, int operands,
-               int64_t strides[][XENT_MAX_NDIM]);
+/* Folds shape[ndim] without its dimension skipped (-1: none). Operands' views have the strides of
+ * the same dimensions, those of the set skipping that of the skipped one too. */
+void xent_fold(struct fold *fold, const int64_t *shape, int ndim, int skipped, const struct view *views,
+               arguments operands, arguments skipping);
 
 /* Offsets, in elements, of count positions of an operand in C order, from position first on. */
 void xent_fold_offsets(const struct fold *fold, int operand, int64_t first, size_t count, ptrdiff_t *offsets);

@@ -8,36 +8,41 @@
 #include "reduce.h"
 #include "tensor.h"
 
-/* The tensors of a call. The first four have the class axis, the others one value a row. Of
- * the latter, those from LOSS on are outputs. */
+/* The arguments of a call. The first four have the class axis, the other operands one value a
+ * row; then there are class weights, and plain arrays of one element a row. */
 enum operand {
     IN, IN2, OUT, OUT2, TARGET, OUTPUT_GRADIENT, ROW_WEIGHT, LOSS, LSE, Z_LOSS, ENTROPY, ARGMAX, CORRECT,
-    TARGET_LOGIT, OPERANDS
+    TARGET_LOGIT, OPERANDS,
+    WEIGHT = OPERANDS, STATE_IN, STATE_OUT, MAX_IN, MAX_OUT, SUMS_OUT, ARGUMENTS
 };
 
 struct row_call {
-    void (*kernel)(struct row_job *);
-    ptrdiff_t class_stride[OUT2 + 1];
-    int64_t classes, rows;
-    int want_log, want_argmax;
-    int with_target;                       /* cross-entropy and NLL; TARGET absent: a distribution */
-    const struct row_options *options;     /* NULL: none */
-    const xent_row_state *state_in;        /* NULL: none */
-    xent_row_state *state_out;             /* NULL: not wanted */
-    const double *max_in;                  /* NULL: none */
-    double *max_out;                       /* NULL: not wanted */
-    xent_row_sum *sums_out;                /* NULL: not wanted */
-    int max_only;
+    arguments given;
+    unsigned want_log : 1, want_argmax : 1, want_sum : 1, want_correct_count : 1, want_non_finite : 1;
+    unsigned max_only : 1;
+    unsigned with_target : 1;          /* cross-entropy and NLL; TARGET absent: a distribution */
+    unsigned targets_plain : 1;        /* none is ignored, and all are among these classes */
+    const struct row_options *options; /* NULL: none */
+    const xent_row_state *state_in;    /* NULL: none */
+    xent_row_state *state_out;         /* NULL: not wanted */
+    const double *max_in;              /* NULL: none */
+    double *max_out;                   /* NULL: not wanted */
+    xent_row_sum *sums_out;            /* NULL: not wanted */
+    struct xent_totals *totals;        /* where these go; NULL: none is wanted */
     int64_t ignore_index, class_offset;
-    double scale;                          /* of all gradients */
-    int want_sum, want_correct_count, want_non_finite;
-    struct xent_totals *totals;            /* where these go; NULL: none is wanted */
+    double scale;                      /* of all gradients; behind it nothing is set up beforehand */
+    void (*kernel)(struct row_job *);
     xent_execution execution;
-    /* From here on nothing is set up beforehand, but that the tensors are absent. */
-    struct fold fold;                      /* of the dimensions beside the class axis */
-    struct view operand[OPERANDS];         /* name NULL: absent */
-    struct view weight;                    /* class weights; name NULL: ones */
+    int64_t classes, rows;
+    ptrdiff_t class_stride[OUT2 + 1];
+    struct fold fold;                  /* of the dimensions beside the class axis */
+    struct view view[ARGUMENTS];       /* of those given */
 };
+
+static inline int has(const struct row_call *call, enum operand operand)
+{
+    return (call->given & argument((int)operand)) != 0;
+}
 
 /* Zeros, and the scale 1. A small call has no time to clear what it does not use. */
 void xent_row_call_init(struct row_call *call);
@@ -45,11 +50,12 @@ void xent_row_call_init(struct row_call *call);
 /* Checks the axis, takes it out of the operands' dimensions, and folds the others. */
 xent_status xent_rows_fold(struct row_call *call, int32_t axis, xent_error *error);
 
-/* Every output against itself and every other tensor. After the fold. */
-xent_status xent_rows_check_overlaps(const struct row_call *call, xent_error *error);
+/* Every output against itself and every other argument. After the fold. */
+xent_status xent_rows_check_overlaps(struct row_call *call, xent_error *error);
 
-/* The class indices of rows first ... first + count - 1, as they stand. */
-void xent_rows_read_targets(const struct row_call *call, int64_t first, size_t count, int64_t *targets);
+/* The class indices of rows first ... first + count - 1, as they stand: where they lie, or in
+ * buffer, which has room for XENT_ROWS. */
+const int64_t *xent_rows_targets(const struct row_call *call, int64_t first, size_t count, int64_t *buffer);
 
 /* All rows of the call, on the host's threads where that pays. */
 void xent_rows_run(const struct row_call *call);

@@ -1,10 +1,6 @@
 #include "tensor.h"
 
-#include <stdint.h>
-
-#include "error.h"
-
-static size_t item_size(xent_dtype dtype)
+static int item_size(xent_dtype dtype)
 {
     switch (dtype) {
     case XENT_F64:
@@ -18,87 +14,75 @@ static size_t item_size(xent_dtype dtype)
     return 0;
 }
 
-/* Largest byte offsets a tensor may span: half the address space is more than any has. */
-#define EXTENT_MAX (INT64_MAX / 4)
+/* Most elements, and most elements that a dimension may span: more than any address space has. With
+ * eight dimensions and eight bytes an element nothing overflows below. */
+#define ELEMENTS_MAX (INT64_MAX / 32)
 
-/* Bytes from data to the lowest and to beyond the highest element. */
-static void extent(const struct view *view, int64_t *low, int64_t *high)
+/* *to = a b, unless it is out of bounds on either side. */
+static int product_fits(int64_t a, int64_t b, int64_t *to)
 {
-    *low = 0;
-    *high = (int64_t)view->item;
-    for (int d = 0; d < view->ndim; d++) {
-        int64_t span = (view->shape[d] - 1) * view->strides[d] * (int64_t)view->item;
-        if (span < 0) *low += span;
-        else *high += span;
-    }
+    return !__builtin_mul_overflow(a, b, to) && *to <= ELEMENTS_MAX && *to >= -ELEMENTS_MAX;
 }
 
-static xent_status check_sizes(struct view *view, const xent_tensor *tensor, xent_error *error)
+static xent_status check_sizes(struct view *view, const int64_t *strides, xent_error *error)
 {
     const char *name = view->name;
-    view->count = 1;
-    int empty = 0;
+    int64_t count = 1, below = 0, above = 0; /* data, in elements */
+    int empty = 0, packed = 1;
     for (int d = 0; d < view->ndim; d++) {
-        int64_t size = tensor->shape[d];
-        if (size < 0) return xent_fail(error, XENT_ERROR_SHAPE, name, "dimension %d has size %lld", d, (long long)size);
-        view->shape[d] = size;
-        if (size == 0) empty = 1;
-    }
-    if (empty) view->count = 0;
-    for (int d = view->ndim - 1; d >= 0; d--) {
         int64_t size = view->shape[d];
-        view->strides[d] = 0;
-        if (empty) continue;
-        if (size > 1) view->strides[d] = tensor->strides ? tensor->strides[d] : view->count;
-        if (size > EXTENT_MAX / 8 / view->count)
-            return xent_fail(error, XENT_ERROR_OVERFLOW, name, "has more elements than fit");
-        view->count *= size;
+        if (size < 0) return xent_fail(error, XENT_ERROR_SHAPE, name, "dimension %d has size %lld", d, (long long)size);
+        empty |= size == 0;
     }
-    view->low = view->high = 0;
-    if (empty) return XENT_OK;
-    int64_t reach = 0; /* bytes between any two elements, at most */
-    for (int d = 0; d < view->ndim; d++) {
-        int64_t stride = view->strides[d], steps = view->shape[d] - 1;
-        if (steps == 0 || stride == 0) continue;
-        if (stride == INT64_MIN || (stride < 0 ? -stride : stride) > EXTENT_MAX / 8 / steps)
+    for (int d = view->ndim - 1; d >= 0; d--) {
+        int64_t size = view->shape[d], span;
+        view->strides[d] = 0;
+        if (empty || size == 1) continue;
+        int64_t stride = strides ? strides[d] : count;
+        if (!product_fits(stride, size - 1, &span))
             return xent_fail(error, XENT_ERROR_OVERFLOW, name, "stride %lld of dimension %d leads too far",
                              (long long)stride, d);
-        reach += (stride < 0 ? -stride : stride) * steps * (int64_t)view->item;
-        if (reach > EXTENT_MAX) return xent_fail(error, XENT_ERROR_OVERFLOW, name, "spans more bytes than fit");
+        packed &= stride == count;
+        if (!product_fits(count, size, &count))
+            return xent_fail(error, XENT_ERROR_OVERFLOW, name, "has more elements than fit");
+        view->strides[d] = stride;
+        if (span < 0) below += span;
+        else above += span;
     }
-    if (!tensor->data) return xent_fail(error, XENT_ERROR_NULL, name, "data is NULL");
-    int64_t low, high;
-    extent(view, &low, &high);
-    uintptr_t address = (uintptr_t)tensor->data;
-    if (address < (uintptr_t)-low || address > UINTPTR_MAX - (uintptr_t)high)
+    view->packed = packed;
+    view->count = empty ? 0 : count;
+    view->low = view->high = 0;
+    if (empty) return XENT_OK;
+    if (above - below > ELEMENTS_MAX) return xent_fail(error, XENT_ERROR_OVERFLOW, name, "spans more elements than fit");
+    if (!view->data) return xent_fail(error, XENT_ERROR_NULL, name, "data is NULL");
+    uintptr_t address = (uintptr_t)view->data;
+    if (__builtin_sub_overflow(address, (uintptr_t)(-below * view->item), &view->low) ||
+        __builtin_add_overflow(address, (uintptr_t)((above + 1) * view->item), &view->high))
         return xent_fail(error, XENT_ERROR_OVERFLOW, name, "reaches beyond the address space");
-    view->low = address + (uintptr_t)low;
-    view->high = address + (uintptr_t)high;
     return XENT_OK;
 }
 
-xent_status xent_view_tensor(struct view *view, const xent_tensor *tensor, unsigned dtypes, int required,
-                             const char *name, xent_error *error)
+xent_status xent_view_tensor(struct view *view, const xent_tensor *tensor, unsigned dtypes, const char *name,
+                             xent_error *error)
 {
-    xent_view_absent(view);
-    if (!tensor) return required ? xent_fail(error, XENT_ERROR_NULL, name, "is NULL") : XENT_OK;
-    view->name = name;
-    if ((unsigned)tensor->dtype > 31 || !(dtypes & DTYPE(tensor->dtype)))
+    if (!xent_dtype_is(tensor->dtype, dtypes))
         return xent_fail(error, XENT_ERROR_DTYPE, name, "can't have dtype %d", (int)tensor->dtype);
     if (tensor->ndim < 0 || tensor->ndim > XENT_MAX_NDIM)
         return xent_fail(error, XENT_ERROR_SHAPE, name, "has %d dimensions; 0 to %d are possible", (int)tensor->ndim,
                          XENT_MAX_NDIM);
     if (tensor->ndim && !tensor->shape) return xent_fail(error, XENT_ERROR_NULL, name, "shape is NULL");
+    view->name = name;
     view->data = tensor->data;
     view->dtype = tensor->dtype;
     view->item = item_size(tensor->dtype);
     view->ndim = tensor->ndim;
-    return check_sizes(view, tensor, error);
+    view->shape = tensor->shape;
+    return check_sizes(view, tensor->strides, error);
 }
 
-xent_status xent_check_no_self_overlap(const struct view *view, xent_error *error)
+static xent_status check_no_self_overlap(const struct view *view, xent_error *error)
 {
-    if (!view->name || view->count == 0) return XENT_OK;
+    if (view->packed || view->count == 0) return XENT_OK;
     /* Dimensions in the order of their strides, by insertion: there are eight at most. */
     int64_t stride[XENT_MAX_NDIM], size[XENT_MAX_NDIM], reach = 0;
     int used = 0;
@@ -124,7 +108,6 @@ xent_status xent_check_no_self_overlap(const struct view *view, xent_error *erro
 xent_status xent_check_shape(const struct view *view, const int64_t *shape, int ndim, const char *like,
                              xent_error *error)
 {
-    if (!view->name) return XENT_OK;
     if (view->ndim != ndim)
         return xent_fail(error, XENT_ERROR_SHAPE, view->name, "has %d dimensions; %d expected, as %s", view->ndim, ndim, like);
     for (int d = 0; d < ndim; d++)
@@ -180,17 +163,32 @@ static int can_meet(const struct view *a, const struct view *b, unsigned todo, i
     return 0;
 }
 
-/* Their extents meet. */
-xent_status xent_check_overlapping(const struct view *output, const struct view *other, int may_alias, xent_error *error)
+/* An output and another tensor whose extents meet. */
+static xent_status check_overlapping(const struct view *output, const struct view *other, int may_alias, xent_error *error)
 {
-    if (output->count == 0 || other->count == 0) return XENT_OK;
     uintptr_t at = (uintptr_t)output->data, other_at = (uintptr_t)other->data;
     if (same_layout(output, other)) {
         if (may_alias && at == other_at && output->dtype == other->dtype && same_shape(output, other)) return XENT_OK;
-        int64_t bytes = (int64_t)(other_at - at), item = (int64_t)output->item;
+        int64_t bytes = (int64_t)(other_at - at), item = output->item;
         if (bytes % item == 0 && !can_meet(output, other, (1u << output->ndim) - 1, bytes / item)) return XENT_OK;
     }
     return xent_fail(error, XENT_ERROR_OVERLAP, output->name, "overlaps %s", other->name);
+}
+
+xent_status xent_check_overlaps(const struct view *views, arguments given, arguments outputs, const arguments *may_alias,
+                                xent_error *error)
+{
+    for (outputs &= given; outputs;) {
+        int output = argument_take(&outputs);
+        TRY(check_no_self_overlap(&views[output], error));
+        given &= ~argument(output);
+        for (arguments others = given; others;) {
+            int other = argument_take(&others);
+            if (views[output].high <= views[other].low || views[other].high <= views[output].low) continue;
+            TRY(check_overlapping(&views[output], &views[other], (int)(may_alias[output] >> other & 1), error));
+        }
+    }
+    return XENT_OK;
 }
 
 xent_status xent_check_axis(int32_t axis, int ndim, int *checked, xent_error *error)
@@ -205,21 +203,17 @@ xent_status xent_check_axis(int32_t axis, int ndim, int *checked, xent_error *er
 
 xent_status xent_broadcast(struct view *input, const int64_t *shape, int ndim, const char *like, xent_error *error)
 {
-    if (!input->name) return XENT_OK;
-    struct view ours = *input;
-    ours.ndim = ndim;
     int missing = ndim - input->ndim;
     if (missing < 0)
         return xent_fail(error, XENT_ERROR_SHAPE, input->name, "has %d dimensions; %s has %d", input->ndim, like, ndim);
-    for (int d = 0; d < ndim; d++) {
+    for (int d = ndim - 1; d >= 0; d--) {
         int64_t size = d < missing ? 1 : input->shape[d - missing];
         if (size != shape[d] && size != 1)
             return xent_fail(error, XENT_ERROR_SHAPE, input->name, "has size %lld where %s has %lld: can't broadcast",
                              (long long)size, like, (long long)shape[d]);
-        ours.shape[d] = shape[d];
-        ours.strides[d] = size == 1 ? 0 : input->strides[d - missing];
+        input->strides[d] = size == 1 ? 0 : input->strides[d - missing];
     }
-    ours.count = input->count; /* of the tensor as given: it is never an output */
-    *input = ours;
+    input->ndim = ndim;
+    input->shape = shape;
     return XENT_OK;
 }

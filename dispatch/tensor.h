@@ -5,31 +5,39 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "error.h"
 #include "xent/xent.h"
 
 /* A validated tensor: nothing about it overflows. */
 struct view {
-    const char *name; /* the argument's, for errors; NULL: there is no tensor */
+    const char *name; /* the argument's, for errors */
     char *data;
     xent_dtype dtype;
-    size_t item;      /* bytes of an element */
     int ndim;
-    int64_t shape[XENT_MAX_NDIM];
+    int64_t item;         /* bytes of an element */
+    int64_t count;        /* elements */
+    const int64_t *shape; /* the caller's */
     int64_t strides[XENT_MAX_NDIM]; /* in elements; 0 in dimensions of one element */
-    int64_t count;    /* elements */
     uintptr_t low, high; /* addresses: of the first byte, and behind the last; count 0: alike */
+    int packed; /* in C order, one element behind the other */
 };
 
-/* Only these members of an absent view are looked at. */
-static inline void xent_view_absent(struct view *view)
+/* The arguments of a call are numbered, and sets of them are words: bit 1 << number. Views of
+ * what is not in the set of those given are never looked at, and need not be set up. */
+typedef unsigned arguments;
+
+static inline arguments argument(int number) { return 1u << number; }
+/* Those of a set one after the other: while (set) { int number = argument_take(&set); ... } */
+static inline int argument_take(arguments *set)
 {
-    view->name = NULL;
-    view->dtype = (xent_dtype)0;
-    view->ndim = 0;
+    int number = __builtin_ctz(*set);
+    *set &= *set - 1;
+    return number;
 }
 
 /* Sets of dtypes. */
 #define DTYPE(dtype) (1u << (dtype))
+static inline int xent_dtype_is(xent_dtype dtype, unsigned set) { return (unsigned)dtype < 32 && (set & DTYPE(dtype)); }
 
 #define XENT_FLOATS (DTYPE(XENT_F32) | DTYPE(XENT_F64) | DTYPE(XENT_F16) | DTYPE(XENT_BF16))
 #define XENT_INDICES (DTYPE(XENT_I64) | DTYPE(XENT_I32) | DTYPE(XENT_U8))
@@ -40,26 +48,27 @@ static inline unsigned xent_dtypes_of_rows(xent_dtype logits)
     return logits == XENT_F64 ? DTYPE(XENT_F64) : xent_dtypes_beside(logits);
 }
 
-/* A missing (NULL) tensor is an error if required, else an absent view. */
-xent_status xent_view_tensor(struct view *view, const xent_tensor *tensor, unsigned dtypes, int required,
-                             const char *name, xent_error *error);
+xent_status xent_view_tensor(struct view *view, const xent_tensor *tensor, unsigned dtypes, const char *name,
+                             xent_error *error);
+/* The view of one of a call's arguments. A missing (NULL) tensor is an error if required. */
+static inline xent_status xent_view_argument(struct view *views, arguments *given, int number, const xent_tensor *tensor,
+                                             unsigned dtypes, int required, const char *name, xent_error *error)
+{
+    if (!tensor) return required ? xent_fail(error, XENT_ERROR_NULL, name, "is NULL") : XENT_OK;
+    *given |= argument(number);
+    return xent_view_tensor(&views[number], tensor, dtypes, name, error);
+}
+
 /* view has the given shape, that of the named argument. */
 xent_status xent_check_shape(const struct view *view, const int64_t *shape, int ndim, const char *like,
                              xent_error *error);
 
-/* Refuses strides of an output that may bring two elements to one address: with the
- * dimensions in the order of their strides, each stride must exceed the extent of those below. */
-xent_status xent_check_no_self_overlap(const struct view *output, xent_error *error);
-
-/* An output against another tensor: either absent, apart, or, where may_alias holds, the very
- * same tensor. */
-xent_status xent_check_overlapping(const struct view *output, const struct view *other, int may_alias, xent_error *error);
-static inline xent_status xent_check_overlap(const struct view *output, const struct view *other, int may_alias,
-                                             xent_error *error)
-{
-    if (!output->name || !other->name || output->high <= other->low || other->high <= output->low) return XENT_OK;
-    return xent_check_overlapping(output, other, may_alias, error);
-}
+/* Outputs against themselves, and against every other argument given: its strides must not bring two
+ * elements to one address, which is to say that with the dimensions in the order of their
+ * strides, each stride exceeds the extent of those below; and it lies apart from the others, or
+ * is the very same tensor as one of the set may_alias[output]. */
+xent_status xent_check_overlaps(const struct view *views, arguments given, arguments outputs, const arguments *may_alias,
+                                xent_error *error);
 
 /* The axis an option names, in a tensor taken as having at least one dimension. */
 xent_status xent_check_axis(int32_t axis, int ndim, int *checked, xent_error *error);

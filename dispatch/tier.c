@@ -160,9 +160,10 @@ static struct choice default_choice(void)
 xent_status xent_choose(const xent_execution *given, xent_execution *ours, struct xent_tables *tables,
                         xent_error *error)
 {
-    *ours = (xent_execution){.size = sizeof *ours, .tier = XENT_TIER_AUTO};
-    xent_status status = xent_read_struct(ours, sizeof *ours, sizeof *ours, given, 0, "execution", error);
-    if (status) return status;
+    static const xent_execution defaults = {.size = sizeof defaults, .tier = XENT_TIER_AUTO};
+    TRY(xent_check_struct(given, sizeof defaults, sizeof defaults, 0, "execution", error));
+    const xent_execution *read = xent_read_struct(ours, given, &defaults, sizeof defaults);
+    *ours = *read;
     struct choice choice = default_choice();
     if (ours->tier == XENT_TIER_AUTO) ours->tier = choice.tier;
     else if (!can_run(choice.available, ours->tier)) {

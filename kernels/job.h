@@ -57,7 +57,7 @@ struct row_job {
     int have_max, max_only; /* max alone is given; is all that is wanted */
     xent_row_sum *sums;     /* of the job's rows; NULL: not wanted */
     const struct row_options *options; /* NULL: none of these */
-    int64_t target[XENT_ROWS];
+    const int64_t *target;
     double weight[XENT_ROW_SLOTS];     /* of the target's class */
     double row_weight[XENT_ROW_SLOTS]; /* multiplies the row's loss */
     double scale[XENT_ROW_SLOTS]; /* multiplies the gradient: row_weight, reduction, incoming gradient */

@@ -24,10 +24,20 @@ static void an_older_struct_is_read_as_far_as_it_goes(void **state)
     const struct grown theirs[] = {{least, 5, 6}, {most, 7, 8}};
     const double expected[][2] = {{5, 2}, {7, 8}};
     for (int i = 0; i < 2; i++) {
-        struct grown ours = defaults;
-        assert_int_equal(xent_read_struct(&ours, least, most, &theirs[i], 1, "options", NULL), XENT_OK);
-        assert_true(ours.a == expected[i][0] && ours.b == expected[i][1]);
+        struct grown ours;
+        assert_int_equal(xent_check_struct(&theirs[i], least, most, 1, "options", NULL), XENT_OK);
+        const struct grown *read = xent_read_struct(&ours, &theirs[i], &defaults, most);
+        assert_true(read->a == expected[i][0] && read->b == expected[i][1]);
     }
+}
+
+static void no_struct_is_the_defaults_or_an_error(void **state)
+{
+    (void)state;
+    struct grown ours;
+    assert_int_equal(xent_check_struct(NULL, least, most, 0, "options", NULL), XENT_OK);
+    assert_int_equal(xent_check_struct(NULL, least, most, 1, "options", NULL), XENT_ERROR_NULL);
+    assert_ptr_equal(xent_read_struct(&ours, NULL, &defaults, most), &defaults);
 }
 
 static void other_sizes_are_refused(void **state)
@@ -35,11 +45,10 @@ static void other_sizes_are_refused(void **state)
     (void)state;
     const size_t sizes[] = {0, least - 1, most + 1, 2 * most, SIZE_MAX};
     for (int i = 0; i < 5; i++) {
-        struct grown theirs[2] = {{sizes[i], 0, 0}}, ours = defaults;
+        struct grown theirs[2] = {{sizes[i], 0, 0}};
         xent_error error = {0};
-        assert_int_equal(xent_read_struct(&ours, least, most, theirs, 1, "options", &error), XENT_ERROR_STRUCT_SIZE);
+        assert_int_equal(xent_check_struct(theirs, least, most, 1, "options", &error), XENT_ERROR_STRUCT_SIZE);
         assert_string_equal(error.argument, "options");
-        assert_memory_equal(&ours, &defaults, sizeof ours);
         assert_int_equal(xent_init_struct(theirs, sizes[i], &defaults, least, most), XENT_ERROR_STRUCT_SIZE);
         assert_true(theirs[0].a == 0);
     }
@@ -59,6 +68,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_older_struct_is_read_as_far_as_it_goes),
+        cmocka_unit_test(no_struct_is_the_defaults_or_an_error),
         cmocka_unit_test(other_sizes_are_refused),
         cmocka_unit_test(an_older_struct_is_initialised_as_far_as_it_goes),
     };
