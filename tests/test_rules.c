@@ -1,9 +1,7 @@
 /* A rule each of cross-entropy's options, on three rows of four classes, in f32 and in f64, on
  * every tier. The expected values were computed from the formulas alone, the gradients by
  * differentiating the losses numerically, in 60 digits. */
-#include <math.h>
-
-#include "random_call.h"
+#include "rules.h"
 
 enum { ROWS = 3, CLASSES = 4, COUNT = ROWS * CLASSES };
 
@@ -24,39 +22,6 @@ struct question {
     const double *distribution, *class_weight, *row_weight, *incoming;
     xent_cross_entropy_options options;
 };
-
-struct stored {
-    _Alignas(8) unsigned char memory[COUNT * sizeof(double)];
-    xent_tensor tensor;
-    int64_t shape[2];
-};
-
-static const xent_tensor *store(struct stored *s, xent_dtype dtype, int32_t ndim, int64_t rows, int64_t columns, const double *values)
-{
-    *s = (struct stored){.shape = {rows, columns}};
-    s->tensor = (xent_tensor){s->memory, dtype, ndim, s->shape, NULL};
-    const int64_t count = ndim == 0 ? 1 : ndim == 1 ? rows : rows * columns;
-    for (int64_t i = 0; values != NULL && i < count; i++) element_put(s->memory, dtype, i, values[i]);
-    return &s->tensor;
-}
-
-/* In ulps of the type, to which the bound refers. */
-static void assert_near(const char *what, int64_t at, xent_dtype dtype, double got, double exact, double bound)
-{
-    double ulps = fabs(got - exact) / ldexp(1, exact == 0 ? -1074 : ilogb(exact) - 52);
-    if (isnan(got) || isnan(exact) || isinf(got) || isinf(exact)) ulps = check_same64(got, exact) ? 0 : (double)INFINITY;
-    else if (dtype == XENT_F32) ulps = check_ulps((float)got, exact);
-    if (!(ulps <= bound)) fail_msg("%s[%d], dtype %d: %.17g, not %.17g: %.2f ulp, %.2f allowed", what, (int)at, (int)dtype, got, exact, ulps, bound);
-}
-
-static void assert_all_near(const char *what, const struct stored *got, const double *exact, const double *largest, int64_t count, double bound)
-{
-    for (int64_t i = 0; i < count; i++) {
-        const bool cancels = largest != NULL && largest[i] > fabs(exact[i]) && exact[i] != 0;
-        const int places = cancels ? ilogb(largest[i]) - ilogb(exact[i]) : 0;
-        assert_near(what, i, got->tensor.dtype, element_get(got->memory, got->tensor.dtype, i), exact[i], ldexp(bound, places));
-    }
-}
 
 /* Loss within 3 ulp, gradients within 5 (f64: 4 and 7); sums of terms of both signs, as the mixed ones are, within 12 of the largest term. */
 static void ask(xent_tier tier, const struct question *q, const struct answer *expected, bool mixed)
@@ -89,10 +54,10 @@ static void ask(xent_tier tier, const struct question *q, const struct answer *e
         xent_error error = {0};
         assert_status(xent_cross_entropy(store(&x, dtype, 2, ROWS, CLASSES, logits), target, &options, &outputs, &error), XENT_OK, &error);
         const double loss_bound = mixed ? 12 : dtype == XENT_F32 ? 3 : 4, gradient_bound = mixed ? 12 : dtype == XENT_F32 ? 5 : 7;
-        assert_all_near("loss", &loss, expected->loss, NULL, ROWS, loss_bound);
-        assert_all_near("gradient", &gradient, expected->gradient, expected->largest, COUNT, gradient_bound);
-        if (q->distribution != NULL) assert_all_near("target_gradient", &target_gradient, expected->target_gradient, NULL, COUNT, gradient_bound);
-        if (options.z_loss > 0) assert_all_near("z_loss", &z_loss, expected->z_loss, NULL, ROWS, 6); /* of lse squared: twice its bound, and more */
+        assert_all_near("loss", &loss, expected->loss, NULL, loss_bound);
+        assert_all_near("gradient", &gradient, expected->gradient, expected->largest, gradient_bound);
+        if (q->distribution != NULL) assert_all_near("target_gradient", &target_gradient, expected->target_gradient, NULL, gradient_bound);
+        if (options.z_loss > 0) assert_all_near("z_loss", &z_loss, expected->z_loss, NULL, 6); /* of lse squared: twice its bound, and more */
         assert_same(divisor, expected->divisor);
         assert_near("sum", 0, dtype, sum, expected->sum, loss_bound);
         assert_near("mean", 0, dtype, mean, expected->mean, loss_bound);
