@@ -14,6 +14,7 @@ const xent_tensor *store(struct stored *s, xent_dtype dtype, int32_t ndim, int64
     *s = (struct stored){.shape = {rows, columns}};
     s->tensor = (xent_tensor){s->memory, dtype, ndim, s->shape, NULL};
     assert_true(count_of(s) <= STORED_MOST);
+    if (values == NULL) guarded_fill(s->memory, sizeof s->memory);
     for (int64_t i = 0; values != NULL && i < count_of(s); i++) element_put(s->memory, dtype, i, values[i]);
     return &s->tensor;
 }

@@ -13,7 +13,7 @@ struct stored {
     int64_t shape[2];
 };
 
-/* Of shape (), (rows) or (rows, columns). values NULL: zeros. */
+/* Of shape (), (rows) or (rows, columns). values NULL: an output, which holds anything. */
 const xent_tensor *store(struct stored *s, xent_dtype dtype, int32_t ndim, int64_t rows, int64_t columns, const double *values);
 
 /* Fails unless got is within bound ulps (of f32, f64) of exact. */
