@@ -30,12 +30,19 @@ static xent_status refuse(xent_error *error, const char *argument, const char *w
     return xent_fail(error, XENT_ERROR_VALUE, argument, "%s", why);
 }
 
+/* Without what the options add to the loss. */
+static int is_plain(const xent_cross_entropy_options *o)
+{
+    return o->label_smoothing == 0.0 && o->z_loss == 0.0 && o->softcap == 0.0 && o->focal_gamma == 0.0;
+}
+
 static xent_status check_options(const xent_cross_entropy_options *o, xent_error *error)
 {
     if ((int)o->reduction < XENT_REDUCTION_MEAN || o->reduction > XENT_REDUCTION_NONE)
         return xent_fail(error, XENT_ERROR_REDUCTION, "options.reduction", "%d is unknown", (int)o->reduction);
     if ((int)o->divisor_kind < XENT_DIVISOR_WEIGHTS || o->divisor_kind > XENT_DIVISOR_GIVEN)
         return xent_fail(error, XENT_ERROR_VALUE, "options.divisor_kind", "%d is unknown", (int)o->divisor_kind);
+    if (is_plain(o)) return XENT_OK;
     if (!(o->label_smoothing >= 0.0 && o->label_smoothing <= 1.0))
         return xent_fail(error, XENT_ERROR_VALUE, "options.label_smoothing", "%g is not in [0, 1]", o->label_smoothing);
     if (!isfinite(o->z_loss)) return xent_fail(error, XENT_ERROR_VALUE, "options.z_loss", "%g is not finite", o->z_loss);
@@ -193,9 +200,7 @@ static void set_row_options(struct loss_call *call)
 {
     const xent_cross_entropy_options *o = call->options;
     const struct view *weight = &call->rows.view[WEIGHT];
-    if (!has(&call->rows, IN2) && o->label_smoothing == 0.0 && o->z_loss == 0.0 && o->softcap == 0.0 && o->focal_gamma == 0.0 &&
-        !call->wanted->entropy && !call->wanted->z_loss)
-        return;
+    if (is_plain(o) && !has(&call->rows, IN2) && !call->wanted->entropy && !call->wanted->z_loss) return;
     struct row_options *r = &call->row_options;
     *r = (struct row_options){
         .keep = 1.0 - o->label_smoothing,
@@ -247,7 +252,7 @@ static xent_status run(struct loss_call *call, xent_error *error)
     double total = 0.0, z_total = 0.0;
     if (rows->want_sum) {
         total = xent_sum_round(&totals.sum);
-        z_total = xent_sum_round(&totals.z_sum);
+        if (rows->options) z_total = xent_sum_round(&totals.z_sum);
     }
     if (w->correct_count) *w->correct_count = totals.correct;
     if (w->sum) *w->sum = total + z_total;

@@ -62,12 +62,11 @@ xent_status xent_fail_at(xent_error *error, xent_status status, const char *argu
     return status;
 }
 
-xent_status xent_check_struct(const void *given, size_t least, size_t size, int required, const char *argument,
-                              xent_error *error)
+xent_status xent_check_odd_struct(const void *given, size_t least, size_t size, int required, const char *argument,
+                                  xent_error *error)
 {
     if (!given) return required ? xent_fail(error, XENT_ERROR_NULL, argument, "is NULL") : XENT_OK;
-    size_t theirs;
-    memcpy(&theirs, given, sizeof theirs);
+    size_t theirs = xent_struct_size(given);
     if (theirs < least || theirs > size)
         return xent_fail(error, XENT_ERROR_STRUCT_SIZE, argument, "size is %zu, %zu to %zu expected", theirs, least, size);
     return XENT_OK;

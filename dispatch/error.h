@@ -24,20 +24,30 @@ xent_status xent_fail_at(xent_error *error, xent_status status, const char *argu
 
 /* A caller's struct, which states its size in its first member: from that of the first release that
  * had the struct (least) to that of ours. given NULL is an error if required. */
-xent_status xent_check_struct(const void *given, size_t least, size_t size, int required, const char *argument,
-                              xent_error *error);
+xent_status xent_check_odd_struct(const void *given, size_t least, size_t size, int required, const char *argument,
+                                  xent_error *error);
+static inline size_t xent_struct_size(const void *given)
+{
+    size_t size;
+    memcpy(&size, given, sizeof size);
+    return size;
+}
+static inline xent_status xent_check_struct(const void *given, size_t least, size_t size, int required,
+                                            const char *argument, xent_error *error)
+{
+    if (given && xent_struct_size(given) == size) return XENT_OK;
+    return xent_check_odd_struct(given, least, size, required, argument, error);
+}
 
 /* What a checked struct says: given itself; ours, filled in, where it is of an older header, members
  * that this lacks having their defaults; the defaults, where it is NULL. A member may not be
  * added into a struct's padding. */
 static inline const void *xent_read_struct(void *ours, const void *given, const void *defaults, size_t size)
 {
-    size_t theirs = size;
     if (!given) return defaults;
-    memcpy(&theirs, given, sizeof theirs);
-    if (theirs == size) return given;
+    if (xent_struct_size(given) == size) return given;
     memcpy(ours, defaults, size);
-    return memcpy(ours, given, theirs);
+    return memcpy(ours, given, xent_struct_size(given));
 }
 
 /* The defaults into a caller's struct of one of these sizes. */

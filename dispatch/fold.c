@@ -29,21 +29,17 @@ void xent_fold(struct fold *fold, const int64_t *shape, int ndim, int skipped, c
     while (operands) fold->stride[argument_take(&operands)][0] = 1;
 }
 
-int64_t xent_fold_run(const struct fold *fold, int operand, int64_t first, ptrdiff_t *offset, ptrdiff_t *step)
+int64_t xent_fold_find_run(const struct fold *fold, int operand, int64_t first, ptrdiff_t *offset, ptrdiff_t *step)
 {
     const int64_t *stride = fold->stride[operand];
-    int inner = fold->ndim - 1;
-    int64_t position = first, at = 0;
-    if (inner) {
-        int64_t outer = position / fold->size[inner];
-        position %= fold->size[inner];
-        for (int d = inner - 1; d >= 0; d--) {
-            at += outer % fold->size[d] * stride[d];
-            outer /= fold->size[d];
-        }
+    const int inner = fold->ndim - 1;
+    int64_t position = first % fold->size[inner], outer = first / fold->size[inner], at = position * stride[inner];
+    for (int d = inner - 1; d >= 0; d--) {
+        at += outer % fold->size[d] * stride[d];
+        outer /= fold->size[d];
     }
     *step = (ptrdiff_t)stride[inner];
-    *offset = (ptrdiff_t)(at + position * stride[inner]);
+    *offset = (ptrdiff_t)at;
     return fold->size[inner] - position;
 }
 

@@ -23,7 +23,14 @@ void xent_fold_offsets(const struct fold *fold, int operand, int64_t first, size
 
 /* How many positions from the first on follow each other a step apart; *offset, *step: where,
  * in elements. */
-int64_t xent_fold_run(const struct fold *fold, int operand, int64_t first, ptrdiff_t *offset, ptrdiff_t *step);
+int64_t xent_fold_find_run(const struct fold *fold, int operand, int64_t first, ptrdiff_t *offset, ptrdiff_t *step);
+static inline int64_t xent_fold_run(const struct fold *fold, int operand, int64_t first, ptrdiff_t *offset, ptrdiff_t *step)
+{
+    if (fold->ndim > 1) return xent_fold_find_run(fold, operand, first, offset, step);
+    *step = (ptrdiff_t)fold->stride[operand][0];
+    *offset = (ptrdiff_t)first * *step;
+    return fold->count - first;
+}
 
 /* Whether an operand lies packed in C order. */
 int xent_fold_packed(const struct fold *fold, int operand);

@@ -15,27 +15,48 @@ void xent_row_call_init(struct row_call *call)
     call->scale = 1.0;
 }
 
+/* The axis an option names, in a tensor taken as having at least one dimension; -1: none. */
+static int axis_of(int32_t axis, int ndim)
+{
+    int dimensions = ndim ? ndim : 1;
+    if (axis == XENT_AXIS_DEFAULT) return dimensions > 1;
+    if (axis < 0) axis += dimensions;
+    return axis < dimensions ? axis : -1;
+}
+
+static xent_status check_row_shape(const struct view *view, const struct view *in, int class_axis, xent_error *error)
+{
+    int64_t shape[XENT_MAX_NDIM];
+    int ndim = 0;
+    for (int d = 0; d < in->ndim; d++)
+        if (d != class_axis) shape[ndim++] = in->shape[d];
+    return xent_check_shape(view, shape, ndim, "the input without its class axis", error);
+}
+
 xent_status xent_rows_fold(struct row_call *call, int32_t axis, xent_error *error)
 {
     const struct view *in = &call->view[IN];
     const arguments operands = call->given & (argument(OPERANDS) - 1);
-    int class_axis, ndim = 0;
-    TRY(xent_check_axis(axis, in->ndim, &class_axis, error));
-    int64_t shape[XENT_MAX_NDIM];
-    for (int d = 0; d < in->ndim; d++)
-        if (d != class_axis) shape[ndim++] = in->shape[d];
-    for (arguments left = operands; left;) {
+    const int class_axis = axis_of(axis, in->ndim);
+    if (class_axis < 0)
+        return xent_fail(error, XENT_ERROR_AXIS, "options.axis", "is %d; the tensor has %d dimensions", (int)axis, in->ndim);
+    for (arguments left = operands & CLASSED; left;) {
+        int o = argument_take(&left);
+        if (o != IN) TRY(xent_check_shape(&call->view[o], in->shape, in->ndim, in->name, error));
+        call->class_stride[o] = in->ndim ? (ptrdiff_t)call->view[o].strides[class_axis] : 1;
+    }
+    for (arguments left = operands & ~CLASSED; left;) {
         int o = argument_take(&left);
         struct view *view = &call->view[o];
-        if (o <= OUT2) {
-            if (o != IN) TRY(xent_check_shape(view, in->shape, in->ndim, in->name, error));
-            call->class_stride[o] = view->ndim ? (ptrdiff_t)view->strides[class_axis] : 1;
-        } else if (o == OUTPUT_GRADIENT && view->ndim == 0) memset(view->strides, 0, sizeof view->strides); /* of all rows */
-        else TRY(xent_check_shape(view, shape, ndim, "the input without its class axis", error));
+        if (o == OUTPUT_GRADIENT && view->ndim == 0) memset(view->strides, 0, sizeof view->strides); /* of all rows */
+        else TRY(check_row_shape(view, in, class_axis, error));
     }
     call->classes = in->ndim ? in->shape[class_axis] : 1;
     xent_fold(&call->fold, in->shape, in->ndim, class_axis, call->view, operands, operands & ~CLASSED);
     call->rows = call->fold.count;
+    const struct view *target = &call->view[TARGET];
+    if (has(call, TARGET) && target->dtype == XENT_I64 && call->fold.ndim == 1 && call->fold.stride[TARGET][0] == 1)
+        call->targets = (const int64_t *)(const void *)target->data;
     return XENT_OK;
 }
 
@@ -113,7 +134,6 @@ static void gather(const struct row_call *call, enum operand operand, int64_t fi
 
 static void scatter(const struct row_call *call, enum operand operand, int64_t first, size_t count, const double *values)
 {
-    if (!has(call, operand)) return;
     ptrdiff_t offsets[XENT_ROWS];
     offsets_of(call, operand, first, count, offsets);
     for (size_t i = 0; i < count; i++) xent_set_value(&call->view[operand], offsets[i], values[i]);
@@ -132,63 +152,64 @@ static void read_indices(const struct view *target, ptrdiff_t at, ptrdiff_t step
 #undef READ
 }
 
-const int64_t *xent_rows_targets(const struct row_call *call, int64_t first, size_t count, int64_t *buffer)
+const int64_t *xent_rows_read_targets(const struct row_call *call, int64_t first, size_t count, int64_t *buffer)
 {
-    const struct view *target = &call->view[TARGET];
     for (size_t done = 0; done < count;) {
         ptrdiff_t at, step;
         int64_t left = xent_fold_run(&call->fold, TARGET, first + (int64_t)done, &at, &step);
         size_t run = (int64_t)(count - done) < left ? count - done : (size_t)left;
-        if (run == count && step == 1 && target->dtype == XENT_I64) return (const int64_t *)(const void *)target->data + at;
-        read_indices(target, at, step, run, buffer + done);
+        read_indices(&call->view[TARGET], at, step, run, buffer + done);
         done += run;
     }
     return buffer;
 }
 
-/* What is the same for all jobs of a call. */
-static void prepare_constants(struct row_job *job, const struct row_call *call, int64_t rows)
-{
-    for (int64_t i = 0; i < XENT_ROWS && i < rows; i++) {
-        job->weight[i] = job->row_weight[i] = 1.0;
-        job->scale[i] = call->scale;
-    }
-}
+/* What a job points to, where it is not what the caller has. */
+struct buffers {
+    int64_t targets[XENT_ROWS];
+    double weight[XENT_ROW_SLOTS], row_weight[XENT_ROW_SLOTS], scale[XENT_ROW_SLOTS];
+};
 
-static void prepare_targets(struct row_job *job, const struct row_call *call, int64_t first, int64_t *buffer)
+static void prepare_targets(struct row_job *job, const struct row_call *call, int64_t first, struct buffers *to)
 {
     const struct view *weight = &call->view[WEIGHT];
     const uint64_t classes = (uint64_t)call->classes;
     const int64_t ignored = call->ignore_index, offset = call->class_offset;
-    job->target = buffer;
+    job->target = to->targets;
     if (!has(call, TARGET)) {
-        for (size_t i = 0; i < job->rows; i++) buffer[i] = XENT_TARGET_ABSENT;
+        for (size_t i = 0; i < job->rows; i++) to->targets[i] = XENT_TARGET_ABSENT;
         return;
     }
-    const int64_t *index = xent_rows_targets(call, first, job->rows, buffer);
-    if (has(call, WEIGHT))
+    const int64_t *index = xent_rows_targets(call, first, job->rows, to->targets);
+    if (has(call, WEIGHT)) {
         for (size_t i = 0; i < job->rows; i++)
-            job->weight[i] = index[i] == ignored ? 1.0 : xent_value(weight, (ptrdiff_t)(index[i] * weight->strides[0]));
+            to->weight[i] = index[i] == ignored ? 1.0 : xent_value(weight, (ptrdiff_t)(index[i] * weight->strides[0]));
+        job->weight.each = to->weight;
+    }
     if (call->targets_plain) {
         job->target = index;
         return;
     }
     for (size_t i = 0; i < job->rows; i++) {
         int64_t here = (uint64_t)index[i] - (uint64_t)offset < classes ? index[i] - offset : XENT_TARGET_ABSENT;
-        buffer[i] = index[i] == ignored ? XENT_NO_TARGET : here;
+        to->targets[i] = index[i] == ignored ? XENT_NO_TARGET : here;
     }
 }
 
-static void prepare_scales(struct row_job *job, const struct row_call *call, int64_t first)
+static void prepare_scales(struct row_job *job, const struct row_call *call, int64_t first, struct buffers *to)
 {
     const int weighted = has(call, ROW_WEIGHT), incoming = has(call, OUTPUT_GRADIENT);
-    if (weighted) gather(call, ROW_WEIGHT, first, job->rows, job->row_weight);
-    if ((!job->out.data && !job->out2.data) || (!weighted && !incoming)) return;
-    if (incoming) gather(call, OUTPUT_GRADIENT, first, job->rows, job->scale);
-    for (size_t i = 0; i < job->rows; i++) {
-        double scale = incoming ? job->scale[i] * call->scale : call->scale;
-        job->scale[i] = weighted ? scale * job->row_weight[i] : scale;
+    if (!weighted && !incoming) return;
+    if (weighted) {
+        gather(call, ROW_WEIGHT, first, job->rows, to->row_weight);
+        job->row_weight.each = to->row_weight;
     }
+    if (incoming) gather(call, OUTPUT_GRADIENT, first, job->rows, to->scale);
+    for (size_t i = 0; i < job->rows; i++) {
+        double scale = incoming ? to->scale[i] * call->scale : call->scale;
+        to->scale[i] = weighted ? scale * to->row_weight[i] : scale;
+    }
+    job->scale.each = to->scale;
 }
 
 static void deliver_argmax(const struct row_job *job, const struct row_call *call, int64_t first, struct xent_totals *totals)
@@ -219,11 +240,11 @@ static void deliver(struct row_job *job, const struct row_call *call, int64_t fi
     }
     for (size_t i = 0; call->want_non_finite && i < job->rows; i++)
         xent_totals_note(totals, first + (int64_t)i, job->loss[i]);
-    scatter(call, LOSS, first, job->rows, job->loss);
-    scatter(call, LSE, first, job->rows, job->lse);
-    scatter(call, Z_LOSS, first, job->rows, job->z_loss);
-    scatter(call, ENTROPY, first, job->rows, job->entropy);
-    scatter(call, TARGET_LOGIT, first, job->rows, job->target_logit);
+    if (has(call, LOSS)) scatter(call, LOSS, first, job->rows, job->loss);
+    if (has(call, LSE)) scatter(call, LSE, first, job->rows, job->lse);
+    if (has(call, Z_LOSS)) scatter(call, Z_LOSS, first, job->rows, job->z_loss);
+    if (has(call, ENTROPY)) scatter(call, ENTROPY, first, job->rows, job->entropy);
+    if (has(call, TARGET_LOGIT)) scatter(call, TARGET_LOGIT, first, job->rows, job->target_logit);
     if (call->want_argmax) deliver_argmax(job, call, first, totals);
     if (call->max_out) memcpy(call->max_out + first, job->max, job->rows * sizeof *job->max);
     if (call->state_out)
@@ -247,7 +268,7 @@ static void run_rows(const void *context, int64_t first, int64_t end, struct xen
     const struct row_call *call = context;
     struct row_job job;
     struct row_tensor *const tensor[] = {&job.in, &job.in2, &job.out, &job.out2};
-    int64_t targets[XENT_ROWS];
+    struct buffers buffers;
     const int64_t begin = first, inner = call->fold.size[call->fold.ndim - 1]; /* rows in a run */
     job.classes = (size_t)call->classes;
     job.unit_rows = rows_are_unit(call);
@@ -257,7 +278,8 @@ static void run_rows(const void *context, int64_t first, int64_t end, struct xen
     job.have_max = call->max_in != NULL;
     job.max_only = call->max_only;
     job.options = call->options;
-    prepare_constants(&job, call, end - first);
+    job.weight = job.row_weight = (struct row_values){NULL, 1.0};
+    job.scale = (struct row_values){NULL, call->scale};
     for (; first < end; first += (int64_t)job.rows) {
         int64_t left = end - first;
         if (job.unit_rows && inner - first % inner < left) left = inner - first % inner;
@@ -266,8 +288,8 @@ static void run_rows(const void *context, int64_t first, int64_t end, struct xen
             if (first == begin) describe(tensor[o], call, (enum operand)o, first, job.rows);
             else advance(tensor[o], call, (enum operand)o, first, job.rows);
         }
-        if (call->with_target) prepare_targets(&job, call, first, targets);
-        prepare_scales(&job, call, first);
+        if (call->with_target) prepare_targets(&job, call, first, &buffers);
+        prepare_scales(&job, call, first, &buffers);
         if (job.have_state)
             for (size_t i = 0; i < job.rows; i++) {
                 job.max[i] = call->state_in[first + (int64_t)i].max;

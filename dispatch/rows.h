@@ -3,6 +3,8 @@
 #ifndef XENT_DISPATCH_ROWS_H
 #define XENT_DISPATCH_ROWS_H
 
+#include <stdbool.h>
+
 #include "../kernels/job.h"
 #include "fold.h"
 #include "reduce.h"
@@ -18,10 +20,10 @@ enum operand {
 
 struct row_call {
     arguments given;
-    unsigned want_log : 1, want_argmax : 1, want_sum : 1, want_correct_count : 1, want_non_finite : 1;
-    unsigned max_only : 1;
-    unsigned with_target : 1;          /* cross-entropy and NLL; TARGET absent: a distribution */
-    unsigned targets_plain : 1;        /* none is ignored, and all are among these classes */
+    bool want_log, want_argmax, want_sum, want_correct_count, want_non_finite, max_only;
+    bool with_target;                  /* cross-entropy and NLL; TARGET absent: a distribution */
+    bool targets_plain;                /* none is ignored, and all are among these classes */
+    const int64_t *targets;            /* where they lie as a kernel takes them, side by side; NULL: not so */
     const struct row_options *options; /* NULL: none */
     const xent_row_state *state_in;    /* NULL: none */
     xent_row_state *state_out;         /* NULL: not wanted */
@@ -55,7 +57,11 @@ xent_status xent_rows_check_overlaps(struct row_call *call, xent_error *error);
 
 /* The class indices of rows first ... first + count - 1, as they stand: where they lie, or in
  * buffer, which has room for XENT_ROWS. */
-const int64_t *xent_rows_targets(const struct row_call *call, int64_t first, size_t count, int64_t *buffer);
+const int64_t *xent_rows_read_targets(const struct row_call *call, int64_t first, size_t count, int64_t *buffer);
+static inline const int64_t *xent_rows_targets(const struct row_call *call, int64_t first, size_t count, int64_t *buffer)
+{
+    return call->targets ? call->targets + first : xent_rows_read_targets(call, first, count, buffer);
+}
 
 /* All rows of the call, on the host's threads where that pays. */
 void xent_rows_run(const struct row_call *call);

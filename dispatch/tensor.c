@@ -1,18 +1,8 @@
 #include "tensor.h"
 
-static int item_size(xent_dtype dtype)
-{
-    switch (dtype) {
-    case XENT_F64:
-    case XENT_I64: return 8;
-    case XENT_F32:
-    case XENT_I32: return 4;
-    case XENT_F16:
-    case XENT_BF16: return 2;
-    case XENT_U8: return 1;
-    }
-    return 0;
-}
+static const uint8_t item_size[] = {
+    [XENT_F64] = 8, [XENT_I64] = 8, [XENT_F32] = 4, [XENT_I32] = 4, [XENT_F16] = 2, [XENT_BF16] = 2, [XENT_U8] = 1,
+};
 
 /* Most elements, and most elements that a dimension may span: more than any address space has. With
  * eight dimensions and eight bytes an element nothing overflows below. */
@@ -21,44 +11,48 @@ static int item_size(xent_dtype dtype)
 /* *to = a b, unless it is out of bounds on either side. */
 static int product_fits(int64_t a, int64_t b, int64_t *to)
 {
-    return !__builtin_mul_overflow(a, b, to) && *to <= ELEMENTS_MAX && *to >= -ELEMENTS_MAX;
+    return !__builtin_mul_overflow(a, b, to) && (uint64_t)*to + ELEMENTS_MAX <= 2 * (uint64_t)ELEMENTS_MAX;
+}
+
+/* Of a tensor without elements, or with too many: which of the two, or what is wrong with it. */
+static xent_status check_odd_sizes(struct view *view, xent_error *error)
+{
+    int empty = 0;
+    for (int d = 0; d < view->ndim; d++) {
+        if (view->shape[d] < 0)
+            return xent_fail(error, XENT_ERROR_SHAPE, view->name, "dimension %d has size %lld", d, (long long)view->shape[d]);
+        empty |= view->shape[d] == 0;
+        view->strides[d] = 0;
+    }
+    if (!empty) return xent_fail(error, XENT_ERROR_OVERFLOW, view->name, "has more elements, or longer strides, than fit");
+    view->count = 0;
+    view->low = view->high = 0;
+    view->packed = 1;
+    return XENT_OK;
 }
 
 static xent_status check_sizes(struct view *view, const int64_t *strides, xent_error *error)
 {
-    const char *name = view->name;
     int64_t count = 1, below = 0, above = 0; /* data, in elements */
-    int empty = 0, packed = 1;
-    for (int d = 0; d < view->ndim; d++) {
-        int64_t size = view->shape[d];
-        if (size < 0) return xent_fail(error, XENT_ERROR_SHAPE, name, "dimension %d has size %lld", d, (long long)size);
-        empty |= size == 0;
-    }
+    view->packed = 1;
     for (int d = view->ndim - 1; d >= 0; d--) {
         int64_t size = view->shape[d], span;
         view->strides[d] = 0;
-        if (empty || size == 1) continue;
+        if (size == 1) continue;
         int64_t stride = strides ? strides[d] : count;
-        if (!product_fits(stride, size - 1, &span))
-            return xent_fail(error, XENT_ERROR_OVERFLOW, name, "stride %lld of dimension %d leads too far",
-                             (long long)stride, d);
-        packed &= stride == count;
-        if (!product_fits(count, size, &count))
-            return xent_fail(error, XENT_ERROR_OVERFLOW, name, "has more elements than fit");
+        if (size <= 0 || !product_fits(stride, size - 1, &span)) return check_odd_sizes(view, error);
         view->strides[d] = stride;
-        if (span < 0) below += span;
+        view->packed &= stride == count;
+        if (!product_fits(count, size, &count)) return check_odd_sizes(view, error);
+        if (span < 0) below -= span;
         else above += span;
     }
-    view->packed = packed;
-    view->count = empty ? 0 : count;
-    view->low = view->high = 0;
-    if (empty) return XENT_OK;
-    if (above - below > ELEMENTS_MAX) return xent_fail(error, XENT_ERROR_OVERFLOW, name, "spans more elements than fit");
-    if (!view->data) return xent_fail(error, XENT_ERROR_NULL, name, "data is NULL");
-    uintptr_t address = (uintptr_t)view->data;
-    if (__builtin_sub_overflow(address, (uintptr_t)(-below * view->item), &view->low) ||
-        __builtin_add_overflow(address, (uintptr_t)((above + 1) * view->item), &view->high))
-        return xent_fail(error, XENT_ERROR_OVERFLOW, name, "reaches beyond the address space");
+    if (above + below > ELEMENTS_MAX) return check_odd_sizes(view, error);
+    if (!view->data) return xent_fail(error, XENT_ERROR_NULL, view->name, "data is NULL");
+    view->count = count;
+    if (__builtin_sub_overflow((uintptr_t)view->data, (uintptr_t)(below * view->item), &view->low) ||
+        __builtin_add_overflow((uintptr_t)view->data, (uintptr_t)((above + 1) * view->item), &view->high))
+        return xent_fail(error, XENT_ERROR_OVERFLOW, view->name, "reaches beyond the address space");
     return XENT_OK;
 }
 
@@ -74,7 +68,7 @@ xent_status xent_view_tensor(struct view *view, const xent_tensor *tensor, unsig
     view->name = name;
     view->data = tensor->data;
     view->dtype = tensor->dtype;
-    view->item = item_size(tensor->dtype);
+    view->item = item_size[tensor->dtype];
     view->ndim = tensor->ndim;
     view->shape = tensor->shape;
     return check_sizes(view, tensor->strides, error);
@@ -188,16 +182,6 @@ xent_status xent_check_overlaps(const struct view *views, arguments given, argum
             TRY(check_overlapping(&views[output], &views[other], (int)(may_alias[output] >> other & 1), error));
         }
     }
-    return XENT_OK;
-}
-
-xent_status xent_check_axis(int32_t axis, int ndim, int *checked, xent_error *error)
-{
-    int dimensions = ndim ? ndim : 1;
-    if (axis == XENT_AXIS_DEFAULT) axis = dimensions > 1 ? 1 : 0;
-    if (axis < -dimensions || axis >= dimensions)
-        return xent_fail(error, XENT_ERROR_AXIS, "options.axis", "is %d; the tensor has %d dimensions", (int)axis, ndim);
-    *checked = axis < 0 ? axis + dimensions : axis;
     return XENT_OK;
 }
 

@@ -70,9 +70,6 @@ xent_status xent_check_shape(const struct view *view, const int64_t *shape, int 
 xent_status xent_check_overlaps(const struct view *views, arguments given, arguments outputs, const arguments *may_alias,
                                 xent_error *error);
 
-/* The axis an option names, in a tensor taken as having at least one dimension. */
-xent_status xent_check_axis(int32_t axis, int ndim, int *checked, xent_error *error);
-
 /* input, one dimension for each of shape's, broadcast onto it: trailing dimensions match or
  * are 1; missing ones count as 1. */
 xent_status xent_broadcast(struct view *input, const int64_t *shape, int ndim, const char *like, xent_error *error);

@@ -122,7 +122,8 @@ struct choice {
 
 static int can_run(unsigned available, xent_tier tier) { return tier_known(tier) && (available >> tier & 1); }
 
-static struct choice work_out_choice(void)
+/* Apart, so that what every call asks is short. */
+static __attribute__((noinline)) struct choice work_out_choice(void)
 {
     /* The best first. SSE2 before scalar: nothing is slower than an fmaf in software. */
     static const xent_tier order[] = {XENT_TIER_AVX512, XENT_TIER_AVX2, XENT_TIER_NEON, XENT_TIER_SSE2, XENT_TIER_SCALAR};
@@ -145,7 +146,7 @@ static struct choice work_out_choice(void)
     return choice;
 }
 
-static struct choice default_choice(void)
+static inline struct choice default_choice(void)
 {
     static _Atomic unsigned chosen; /* tier | reason << 8 | available << 16; 0: not yet */
     unsigned word = atomic_load_explicit(&chosen, memory_order_relaxed);

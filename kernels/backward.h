@@ -86,7 +86,7 @@ static void kernel_nll(struct row_job *job)
         job->loss[i] = 0.0;
         if (job->target[i] < 0) continue;
         real x = read_one(in.data, in.dtype, (ptrdiff_t)job->target[i] * in.stride);
-        job->loss[i] = (real)(job->weight[i] * job->row_weight[i]) * -x;
+        job->loss[i] = (real)(row_value(&job->weight, i) * row_value(&job->row_weight, i)) * -x;
     }
     if (!job->out.data) return;
     if (job->unit_rows)
@@ -96,7 +96,8 @@ static void kernel_nll(struct row_job *job)
         struct row_view out = row_of(&job->out, i);
         if (!job->unit_rows) row_zero(&out, job->classes);
         if (job->target[i] >= 0)
-            write_one(out.data, out.dtype, (ptrdiff_t)job->target[i] * out.stride, (real)(-job->scale[i] * job->weight[i]));
+            write_one(out.data, out.dtype, (ptrdiff_t)job->target[i] * out.stride,
+                      (real)(-row_value(&job->scale, i) * row_value(&job->weight, i)));
     }
 }
 

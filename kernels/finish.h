@@ -57,9 +57,14 @@ MATH double total_rounded(total a)
 #endif
 }
 
+MATH wide values_load(const struct row_values *values, size_t i)
+{
+    return values->each ? wide_load(values->each + i) : wide_set(values->all);
+}
+
 /* One vector of rows: from state to everything but the gradient's gain. */
 struct finished {
-    vec max;
+    vec max, target_loss;
     struct exp_row exp;
     wide share, inverse, target_share, target_rest;
 };
@@ -87,7 +92,7 @@ MATH struct finished finish_state(struct row_job *job, struct row_pass *pass, si
         vec_store_double(job->lse + i, vec_add(f.max, log_rest));
         log_rest = vec_select(infinite, vec_set((real)NAN), log_rest);
         vec_store(pass->offset + i, log_rest);
-        vec_store_double(pass->target_loss + i, vec_add(vec_sub(f.max, target), log_rest));
+        f.target_loss = vec_add(vec_sub(f.max, target), log_rest);
     }
     if (want_shares) {
         f.share = wide_div(wide_select(infinite, wide_set(NAN), one), wide_add(one, rest));
@@ -129,7 +134,8 @@ static double focal_factor(double share, double rest, double loss, double gamma,
 static void apply_options(struct row_job *job, struct row_pass *pass, size_t i, const struct row_view *weights)
 {
     const struct row_options *options = job->options;
-    double log_rest = pass->offset[i], lse = job->lse[i], scale = job->scale[i], row_weight = job->row_weight[i];
+    double log_rest = pass->offset[i], lse = job->lse[i], scale = row_value(&job->scale, i);
+    double row_weight = row_value(&job->row_weight, i);
     double loss = 0.0, kept = 0.0, spread = 0.0, amount = 0.0;
     if (job->in2.data) {
         double mass = total_rounded(pass->mass[i]);
@@ -137,7 +143,7 @@ static void apply_options(struct row_job *job, struct row_pass *pass, size_t i, 
         spread = mass;
         amount = 1.0;
     } else {
-        double w = job->weight[i], nll = pass->target_loss[i];
+        double w = row_value(&job->weight, i), nll = pass->target_loss[i];
         if (options->focal_gamma != 0.0) {
             double slope;
             loss = w * focal_factor(pass->target_share[i], pass->target_rest[i], nll, options->focal_gamma, &slope) * nll;
@@ -179,13 +185,15 @@ MATH void finish_plain(struct row_job *job, struct row_pass *pass, size_t i, con
                        int want_gain, int with_target)
 {
     if (with_target && want_log) {
-        vec weight = vec_from_wide(wide_mul(wide_load(job->weight + i), wide_load(job->row_weight + i)));
-        vec_store_double(job->loss + i, vec_mul(weight, vec_load_double(pass->target_loss + i)));
+        vec loss = f->target_loss;
+        if (job->weight.each || job->row_weight.each)
+            loss = vec_mul(vec_from_wide(wide_mul(values_load(&job->weight, i), values_load(&job->row_weight, i))), loss);
+        vec_store_double(job->loss + i, loss);
     }
     if (!want_gain) return;
-    wide gain = wide_load(job->scale + i);
+    wide gain = values_load(&job->scale, i);
     if (with_target) {
-        gain = wide_mul(gain, wide_load(job->weight + i));
+        if (job->weight.each) gain = wide_mul(gain, wide_load(job->weight.each + i));
         wide own = wide_mul(gain, f->target_rest);
         vec_store(pass->target_gradient + i, vec_negate(vec_from_wide(own)));
     }
@@ -216,6 +224,7 @@ static void finish_rows(struct row_job *job, struct row_pass *pass, size_t first
             finish_plain(job, pass, i, &f, options || want_log, options || want_gain, with_target);
             continue;
         }
+        vec_store_double(pass->target_loss + i, f.target_loss);
         wide_store(pass->target_share + i, f.target_share);
         wide_store(pass->target_rest + i, f.target_rest);
         for (size_t row = i; row < i + VEC_WIDTH && row < first + count && row < job->rows; row++)

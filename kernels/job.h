@@ -24,6 +24,17 @@ struct row_tensor {
     ptrdiff_t row[XENT_ROWS];
 };
 
+/* One value for each row of a job, with XENT_ROW_SLOTS of room, or one for all. */
+struct row_values {
+    const double *each; /* NULL: all */
+    double all;
+};
+
+static inline double row_value(const struct row_values *values, size_t i)
+{
+    return values->each ? values->each[i] : values->all;
+}
+
 /* In row_job.target. */
 enum {
     XENT_NO_TARGET = -1,    /* the row is ignored */
@@ -58,9 +69,9 @@ struct row_job {
     xent_row_sum *sums;     /* of the job's rows; NULL: not wanted */
     const struct row_options *options; /* NULL: none of these */
     const int64_t *target;
-    double weight[XENT_ROW_SLOTS];     /* of the target's class */
-    double row_weight[XENT_ROW_SLOTS]; /* multiplies the row's loss */
-    double scale[XENT_ROW_SLOTS]; /* multiplies the gradient: row_weight, reduction, incoming gradient */
+    struct row_values weight;     /* of the target's class; all: 1 */
+    struct row_values row_weight; /* multiplies the row's loss; all: 1 */
+    struct row_values scale;      /* multiplies the gradient: row_weight, reduction, incoming gradient */
     double max[XENT_ROW_SLOTS];   /* row state, in or out */
     double rest[XENT_ROW_SLOTS];
     /* Out. loss is without z_loss. */
