@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "direct.h"
 #include "error.h"
 #include "rows.h"
 #include "tier.h"
@@ -20,7 +21,7 @@ struct loss_call {
     const xent_cross_entropy_options *options;
     const xent_cross_entropy_outputs *wanted;
     struct row_options row_options;
-    int sliced;
+    int sliced, plain;
 };
 
 /* -- Validation -- */
@@ -36,13 +37,13 @@ static int is_plain(const xent_cross_entropy_options *o)
     return o->label_smoothing == 0.0 && o->z_loss == 0.0 && o->softcap == 0.0 && o->focal_gamma == 0.0;
 }
 
-static xent_status check_options(const xent_cross_entropy_options *o, xent_error *error)
+static xent_status check_options(const xent_cross_entropy_options *o, int plain, xent_error *error)
 {
     if ((int)o->reduction < XENT_REDUCTION_MEAN || o->reduction > XENT_REDUCTION_NONE)
         return xent_fail(error, XENT_ERROR_REDUCTION, "options.reduction", "%d is unknown", (int)o->reduction);
     if ((int)o->divisor_kind < XENT_DIVISOR_WEIGHTS || o->divisor_kind > XENT_DIVISOR_GIVEN)
         return xent_fail(error, XENT_ERROR_VALUE, "options.divisor_kind", "%d is unknown", (int)o->divisor_kind);
-    if (is_plain(o)) return XENT_OK;
+    if (plain) return XENT_OK;
     if (!(o->label_smoothing >= 0.0 && o->label_smoothing <= 1.0))
         return xent_fail(error, XENT_ERROR_VALUE, "options.label_smoothing", "%g is not in [0, 1]", o->label_smoothing);
     if (!isfinite(o->z_loss)) return xent_fail(error, XENT_ERROR_VALUE, "options.z_loss", "%g is not finite", o->z_loss);
@@ -137,15 +138,6 @@ static xent_status view_tensors(struct loss_call *call, const xent_tensor *input
     return XENT_OK;
 }
 
-/* Whether all of these are classes: t in [0, classes) is where neither t nor classes - 1 - t has the
- * sign, which takes no branch. */
-static int all_are_classes(const int64_t *targets, size_t count, int64_t classes)
-{
-    uint64_t signs = 0, last = (uint64_t)classes - 1;
-    for (size_t i = 0; i < count; i++) signs |= (uint64_t)targets[i] | (last - (uint64_t)targets[i]);
-    return !(signs >> 63);
-}
-
 /* Checks every index target, and counts the rows that are not ignored. */
 static xent_status check_targets(const struct row_call *call, int64_t classes, int64_t *counted, xent_error *error)
 {
@@ -156,7 +148,7 @@ static xent_status check_targets(const struct row_call *call, int64_t classes, i
         size_t count = call->rows - first < XENT_ROWS ? (size_t)(call->rows - first) : XENT_ROWS;
         int64_t buffer[XENT_ROWS];
         const int64_t *targets = xent_rows_targets(call, first, count, buffer);
-        if (!ignores_a_class && all_are_classes(targets, count, classes)) continue;
+        if (!ignores_a_class && xent_all_are_classes(targets, count, classes)) continue;
         for (size_t i = 0; i < count; i++) {
             int64_t row = first + (int64_t)i, index = targets[i];
             if (index == ignored) --*counted;
@@ -200,7 +192,7 @@ static void set_row_options(struct loss_call *call)
 {
     const xent_cross_entropy_options *o = call->options;
     const struct view *weight = &call->rows.view[WEIGHT];
-    if (is_plain(o) && !has(&call->rows, IN2) && !call->wanted->entropy && !call->wanted->z_loss) return;
+    if (call->plain && !has(&call->rows, IN2) && !call->wanted->entropy && !call->wanted->z_loss) return;
     struct row_options *r = &call->row_options;
     *r = (struct row_options){
         .keep = 1.0 - o->label_smoothing,
@@ -278,8 +270,6 @@ static xent_status loss(const xent_tensor *input, const xent_tensor *target, con
     struct loss_call call;
     struct row_call *rows = &call.rows;
     struct xent_tables tables;
-    xent_row_call_init(rows);
-    rows->with_target = 1;
     TRY(xent_check_struct(options, sizeof defaults, sizeof defaults, 0, "options", error));
     const xent_cross_entropy_options *o = xent_read_struct(&options_read, options, &defaults, sizeof defaults);
     TRY(xent_choose(o->execution, &rows->execution, &tables, error));
@@ -287,8 +277,12 @@ static xent_status loss(const xent_tensor *input, const xent_tensor *target, con
     const xent_cross_entropy_outputs *w = xent_read_struct(&outputs_read, outputs, &none, sizeof none);
     call.options = o;
     call.wanted = w;
-    TRY(check_options(o, error));
+    call.plain = is_plain(o);
+    TRY(check_options(o, call.plain, error));
     if (nll) TRY(check_nll(&call, error));
+    else if (call.plain && xent_cross_entropy_direct(input, target, o, w, &tables)) return XENT_OK;
+    xent_row_call_init(rows);
+    rows->with_target = 1;
     call.sliced = o->class_count != 0;
     TRY(view_tensors(&call, input, target, nll, error));
     TRY(check_slice(&call, error));

@@ -28,6 +28,7 @@ static xent_status check_row_shape(const struct view *view, const struct view *i
 {
     int64_t shape[XENT_MAX_NDIM];
     int ndim = 0;
+    if (in->ndim == 2) return xent_check_shape(view, &in->shape[!class_axis], 1, "the input without its class axis", error);
     for (int d = 0; d < in->ndim; d++)
         if (d != class_axis) shape[ndim++] = in->shape[d];
     return xent_check_shape(view, shape, ndim, "the input without its class axis", error);
@@ -106,19 +107,22 @@ static void describe(struct row_tensor *tensor, const struct row_call *call, enu
 {
     const struct view *view = &call->view[operand];
     static char nothing[8]; /* of a tensor without elements, which is there all the same */
-    tensor->data = NULL;
-    if (!has(call, operand)) return;
     tensor->data = view->data ? view->data : nothing;
     tensor->dtype = view->dtype;
     tensor->class_stride = call->class_stride[operand];
-    offsets_of(call, operand, first, count, tensor->row);
+    if (call->fold.ndim > 1) {
+        offsets_of(call, operand, first, count, tensor->row);
+        return;
+    }
+    const ptrdiff_t step = (ptrdiff_t)call->fold.stride[operand][0];
+    ptrdiff_t at = (ptrdiff_t)first * step;
+    for (size_t i = 0; i < count; i++, at += step) tensor->row[i] = at;
 }
 
 /* Rows first ... of a tensor, after those of the job before. */
 static void advance(struct row_tensor *tensor, const struct row_call *call, enum operand operand, int64_t first,
                     size_t count)
 {
-    if (!tensor->data) return;
     if (call->fold.ndim > 1) offsets_of(call, operand, first, count, tensor->row);
     else tensor->data = (char *)tensor->data + XENT_ROWS * call->fold.stride[operand][0] * call->view[operand].item;
 }
@@ -256,10 +260,11 @@ static void deliver(struct row_job *job, const struct row_call *call, int64_t fi
  * or too many classes for a tile anyhow. */
 static int rows_are_unit(const struct row_call *call)
 {
-    int inner = call->fold.ndim - 1;
-    for (int o = IN; o <= OUT2; o++)
-        if (has(call, (enum operand)o) && call->fold.stride[o][inner] != 1) return 0;
-    return call->fold.size[inner] >= 8 || (call->classes > 128 && call->fold.size[inner] > 1);
+    const int inner = call->fold.ndim - 1;
+    if (call->fold.size[inner] < (call->classes > 128 ? 2 : 8)) return 0;
+    for (arguments left = call->given & CLASSED; left;)
+        if (call->fold.stride[argument_take(&left)][inner] != 1) return 0;
+    return 1;
 }
 
 /* Rows first ... end - 1. */
@@ -270,6 +275,7 @@ static void run_rows(const void *context, int64_t first, int64_t end, struct xen
     struct row_tensor *const tensor[] = {&job.in, &job.in2, &job.out, &job.out2};
     struct buffers buffers;
     const int64_t begin = first, inner = call->fold.size[call->fold.ndim - 1]; /* rows in a run */
+    job.in.data = job.in2.data = job.out.data = job.out2.data = NULL;
     job.classes = (size_t)call->classes;
     job.unit_rows = rows_are_unit(call);
     job.want_log = call->want_log;
@@ -284,7 +290,8 @@ static void run_rows(const void *context, int64_t first, int64_t end, struct xen
         int64_t left = end - first;
         if (job.unit_rows && inner - first % inner < left) left = inner - first % inner;
         job.rows = left < XENT_ROWS ? (size_t)left : XENT_ROWS;
-        for (int o = IN; o <= OUT2; o++) {
+        for (arguments tensors = call->given & CLASSED; tensors;) {
+            int o = argument_take(&tensors);
             if (first == begin) describe(tensor[o], call, (enum operand)o, first, job.rows);
             else advance(tensor[o], call, (enum operand)o, first, job.rows);
         }
