@@ -69,6 +69,7 @@ static void view_array(struct row_call *call, enum operand which, const void *ar
     call->given |= argument((int)which);
     view->name = name;
     view->data = (char *)(uintptr_t)array;
+    view->dtype = (xent_dtype)0; /* none of a tensor's; compared with that of another array */
     view->item = 1;
     view->ndim = view->packed = 1;
     view->count = call->rows * (int64_t)item;
