@@ -175,11 +175,213 @@ static void values_of_rows_over_inputs(xent_tier tier)
     }
 }
 
+/* ---- Arrays of one value a row --------------------------------------------------------------- */
+
+enum { MANY = 150, FEW = 7 };
+
+enum placing { APART_FROM, OVER, SHIFTED };
+
+/* What log-sum-exp, or cross-entropy, makes of saved states, or of maxima; zeroed beforehand, padding
+ * included, so that its bytes can be compared. */
+struct row_answers {
+    double lse[MANY], gradient[MANY * FEW], max[MANY];
+    xent_row_state state[MANY];
+    xent_row_sum sum[MANY];
+};
+
+static double block[7 * MANY + 7]; /* for any of these arrays, whatever else is in it */
+static double row_logits[MANY * FEW];
+static int64_t row_targets[MANY];
+static const int64_t many[] = {MANY}, matrix[] = {MANY, FEW};
+
+static xent_tensor doubles(double *data, int32_t ndim)
+{
+    return (xent_tensor){data, XENT_F64, ndim, ndim == 1 ? many : matrix, NULL};
+}
+
+static void fill_rows(void)
+{
+    struct generator g = {23};
+    for (int i = 0; i < MANY * FEW; i++) row_logits[i] = (double)generate_uniform(&g, -3, 3);
+    for (int i = 0; i < MANY; i++) row_targets[i] = i % 10 == 3 ? -100 : i % FEW;
+}
+
+static xent_status of_given_states(bool with_target, enum placing placing, xent_tier tier, struct row_answers *to, xent_error *error)
+{
+    const xent_execution execution = check_execution(tier);
+    const xent_tensor x = doubles(row_logits, 2), y = {row_targets, XENT_I64, 1, many, NULL};
+    const xent_tensor lse = doubles(to->lse, 1), gradient = doubles(to->gradient, 2);
+    xent_row_state *given = (xent_row_state *)(void *)block, *states = placing == APART_FROM ? to->state : given + (placing == SHIFTED);
+    memset(to, 0, sizeof *to);
+    for (int i = 0; i < MANY; i++) given[i] = (xent_row_state){3 + i % 2, 0.25 + i};
+    xent_status status;
+    if (with_target) {
+        xent_cross_entropy_options options;
+        assert_int_equal(xent_cross_entropy_options_init(&options, sizeof options), XENT_OK);
+        options.execution = &execution;
+        options.state = given;
+        const xent_cross_entropy_outputs outputs = {.size = sizeof outputs, .lse = &lse, .gradient = &gradient, .state = states};
+        status = xent_cross_entropy(&x, &y, &options, &outputs, error);
+    } else {
+        const xent_softmax_options options = {.size = sizeof options, .execution = &execution, .axis = XENT_AXIS_DEFAULT, .state = given};
+        const xent_log_sum_exp_outputs outputs = {.size = sizeof outputs, .lse = &lse, .gradient = &gradient, .state = states};
+        status = xent_log_sum_exp(&x, &options, &outputs, error);
+    }
+    if (states != to->state) memcpy(to->state, states, sizeof to->state);
+    return status;
+}
+
+static void states_over_given_states(xent_tier tier)
+{
+    static struct row_answers apart, over;
+    fill_rows();
+    for (int with_target = 0; with_target < 2; with_target++) {
+        xent_error error = {0};
+        assert_status(of_given_states(with_target, APART_FROM, tier, &apart, &error), XENT_OK, &error);
+        assert_status(of_given_states(with_target, OVER, tier, &over, &error), XENT_OK, &error);
+        assert_memory_equal(&over, &apart, sizeof over);
+        assert_status(of_given_states(with_target, SHIFTED, tier, &over, &error), XENT_ERROR_OVERLAP, &error);
+    }
+}
+
+static xent_status of_given_maxima(enum placing placing, xent_tier tier, struct row_answers *to, xent_error *error)
+{
+    const xent_execution execution = check_execution(tier);
+    const xent_tensor x = doubles(row_logits, 2), lse = doubles(to->lse, 1), gradient = doubles(to->gradient, 2);
+    double *max = placing == APART_FROM ? to->max : block + (placing == SHIFTED);
+    memset(to, 0, sizeof *to);
+    for (int i = 0; i < MANY; i++) block[i] = 3 + i % 2;
+    const xent_softmax_options options = {.size = sizeof options, .execution = &execution, .axis = XENT_AXIS_DEFAULT, .max = block};
+    const xent_log_sum_exp_outputs outputs = {.size = sizeof outputs, .lse = &lse, .gradient = &gradient, .state = to->state, .max = max, .sum = to->sum};
+    const xent_status status = xent_log_sum_exp(&x, &options, &outputs, error);
+    if (max != to->max) memcpy(to->max, max, sizeof to->max);
+    return status;
+}
+
+static void maxima_over_given_maxima(xent_tier tier)
+{
+    static struct row_answers apart, over;
+    xent_error error = {0};
+    fill_rows();
+    assert_status(of_given_maxima(APART_FROM, tier, &apart, &error), XENT_OK, &error);
+    assert_status(of_given_maxima(OVER, tier, &over, &error), XENT_OK, &error);
+    assert_memory_equal(&over, &apart, sizeof over);
+    assert_status(of_given_maxima(SHIFTED, tier, &over, &error), XENT_ERROR_OVERLAP, &error);
+}
+
+/* Nothing else may lie over states or maxima, given or made. */
+static void other_outputs_over_arrays_of_rows(xent_tier tier)
+{
+    static double elsewhere[MANY * FEW];
+    const xent_execution execution = check_execution(tier);
+    const xent_tensor x = doubles(row_logits, 2), lse = doubles(block, 1), gradient = doubles(block, 2), apart = doubles(elsewhere, 1);
+    fill_rows();
+    for (int which = 0; which < 11; which++) {
+        memset(block, 0, sizeof block);
+        xent_softmax_options options = {.size = sizeof options, .execution = &execution, .axis = XENT_AXIS_DEFAULT};
+        xent_log_sum_exp_outputs outputs = {.size = sizeof outputs, .lse = &apart};
+        if (which < 4) options.max = block;
+        else if (which < 7) options.state = (xent_row_state *)(void *)block;
+        else if (which < 9) outputs.max = block;
+        else outputs.state = (xent_row_state *)(void *)block;
+        switch (which) {
+        case 0: outputs.state = (xent_row_state *)(void *)block; break;
+        case 1: outputs.sum = (xent_row_sum *)(void *)block; break;
+        case 2: case 4: case 7: case 9: outputs.lse = &lse; break;
+        case 3: case 5: case 10: outputs.gradient = &gradient; break;
+        case 6: outputs.max = block; break;
+        default: outputs.state = (xent_row_state *)(void *)block; break;
+        }
+        xent_error error = {0};
+        assert_status(xent_log_sum_exp(&x, &options, &outputs, &error), XENT_ERROR_OVERLAP, &error);
+    }
+}
+
+/* ---- NLL --------------------------------------------------------------------------------------- */
+
+/* The gradient may lie over the input, and nothing over anything else. */
+static void nll_over_its_inputs(xent_tier tier)
+{
+    static const xent_dtype dtypes[] = {XENT_F32, XENT_F64, XENT_F16, XENT_BF16};
+    const xent_execution execution = check_execution(tier);
+    for (int d = 0; d < 4; d++)
+        for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+            static unsigned char x[BYTES], gradient[BYTES];
+            double sum[2];
+            float loss[2][70], weight[1000];
+            int64_t target[70];
+            struct generator g = {29};
+            const struct shape *const shape = &shapes[s];
+            const int64_t *const rows = &shape->size[1 - shape->axis], classes = shape->size[shape->axis];
+            const size_t item = element_size(dtypes[d]);
+            for (int64_t i = 0; i < 1000; i++) weight[i] = generate_uniform(&g, 0, 2);
+            for (int64_t i = 0; i < *rows; i++) target[i] = i % 5 == 4 ? -100 : (int64_t)generate_below(&g, (uint32_t)classes);
+            for (int over = 0; over < 3; over++) { /* apart, over the input, and over it but for one element */
+                struct generator same = {31};
+                for (int64_t i = 0; i < ELEMENTS; i++) element_put(x, dtypes[d], i, (double)generate_uniform(&same, -4, 0));
+                const xent_tensor in = {x + shape->first * (int64_t)item, dtypes[d], 2, shape->size, shape->strides};
+                const xent_tensor y = {target, XENT_I64, 1, rows, NULL}, w = {weight, XENT_F32, 1, &classes, NULL};
+                xent_tensor out = in;
+                if (over == 0) out.data = gradient + shape->first * (int64_t)item;
+                if (over == 2) out.data = (unsigned char *)in.data + shape->strides[shape->axis] * (int64_t)item;
+                const xent_tensor losses = {loss[over == 1], XENT_F32, 1, rows, NULL};
+                xent_cross_entropy_options options;
+                assert_int_equal(xent_cross_entropy_options_init(&options, sizeof options), XENT_OK);
+                options.execution = &execution;
+                options.axis = shape->axis;
+                if (dtypes[d] != XENT_F64) options.weight = &w;
+                const xent_cross_entropy_outputs outputs = {.size = sizeof outputs, .loss = dtypes[d] == XENT_F64 ? NULL : &losses,
+                                                            .sum = &sum[over == 1], .gradient = &out};
+                xent_error error = {0};
+                const xent_status status = xent_nll(&in, &y, &options, &outputs, &error);
+                assert_status(status, over == 2 && *rows * classes > 1 ? XENT_ERROR_OVERLAP : XENT_OK, &error);
+                if (over != 1) continue;
+                assert_same(sum[1], sum[0]);
+                if (dtypes[d] != XENT_F64) assert_memory_equal(loss[1], loss[0], (size_t)*rows * sizeof **loss);
+                for (int64_t i = 0; i < shape->size[0]; i++)
+                    for (int64_t j = 0; j < shape->size[1]; j++) {
+                        const int64_t at = shape->first + i * shape->strides[0] + j * shape->strides[1];
+                        assert_same(element_get(x, dtypes[d], at), element_get(gradient, dtypes[d], at));
+                    }
+            }
+        }
+}
+
+static void nll_refuses_other_overlaps(xent_tier tier)
+{
+    double x[8] = {-1, -2, -3, -4, -5, -6, -7, -8}, weight[8] = {1, 1, 1, 1}, scale[8] = {1, 1}, elsewhere[8];
+    int64_t target[8] = {0, 3};
+    const int64_t rows[] = {2}, classes[] = {4}, shape[] = {2, 4}, transposed[] = {1, 2};
+    const xent_execution execution = check_execution(tier);
+    void *const memory[] = {x, weight, scale, target};
+    for (int which = 0; which < 8; which++) {
+        const xent_tensor in = {x, XENT_F64, 2, shape, NULL}, y = {target, XENT_I64, 1, rows, NULL}, w = {weight, XENT_F64, 1, classes, NULL},
+                          g = {scale, XENT_F64, 1, rows, NULL};
+        const bool of_loss = which >= 4; /* over each of the inputs; before: the gradient, over x in another layout */
+        const xent_tensor loss = {of_loss ? memory[which - 4] : elsewhere, XENT_F64, 1, rows, NULL};
+        const xent_tensor gradient = {of_loss ? elsewhere : memory[which % 4], XENT_F64, 2, shape, which == 0 ? transposed : NULL};
+        xent_cross_entropy_options options;
+        assert_int_equal(xent_cross_entropy_options_init(&options, sizeof options), XENT_OK);
+        options.execution = &execution;
+        options.reduction = XENT_REDUCTION_NONE;
+        options.weight = &w;
+        options.output_gradient = &g;
+        const xent_cross_entropy_outputs outputs = {.size = sizeof outputs, .loss = of_loss ? &loss : NULL, .gradient = of_loss ? NULL : &gradient};
+        xent_error error = {0};
+        assert_status(xent_nll(&in, &y, &options, &outputs, &error), XENT_ERROR_OVERLAP, &error);
+    }
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         on_every_tier(outputs_over_inputs),
         on_every_tier(values_of_rows_over_inputs),
+        on_every_tier(states_over_given_states),
+        on_every_tier(maxima_over_given_maxima),
+        on_every_tier(other_outputs_over_arrays_of_rows),
+        on_every_tier(nll_over_its_inputs),
+        on_every_tier(nll_refuses_other_overlaps),
     };
     return check_run("aliasing", tests, sizeof tests / sizeof *tests, argc, argv);
 }
