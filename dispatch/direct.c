@@ -65,6 +65,7 @@ int xent_cross_entropy_direct(const xent_tensor *x, const xent_tensor *target, c
     job.sums = NULL;
     job.options = NULL;
     job.target = targets;
+    job.all_have_targets = 1;
     job.weight = job.row_weight = (struct row_values){NULL, 1.0};
     job.scale = (struct row_values){NULL, gradient && o->reduction == XENT_REDUCTION_MEAN ? 1.0 / divisor : 1.0};
     xent_kernels_for(tables, x->dtype)->cross_entropy(&job);

@@ -285,6 +285,7 @@ static void run_rows(const void *context, int64_t first, int64_t end, struct xen
     job.have_max = call->max_in != NULL;
     job.max_only = call->max_only;
     job.options = call->options;
+    job.all_have_targets = call->targets_plain && has(call, TARGET);
     job.weight = job.row_weight = (struct row_values){NULL, 1.0};
     job.scale = (struct row_values){NULL, call->scale};
     for (; first < end; first += (int64_t)job.rows) {

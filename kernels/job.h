@@ -69,6 +69,7 @@ struct row_job {
     xent_row_sum *sums;     /* of the job's rows; NULL: not wanted */
     const struct row_options *options; /* NULL: none of these */
     const int64_t *target;
+    int all_have_targets; /* among these classes */
     struct row_values weight;     /* of the target's class; all: 1 */
     struct row_values row_weight; /* multiplies the row's loss; all: 1 */
     struct row_values scale;      /* multiplies the gradient: row_weight, reduction, incoming gradient */

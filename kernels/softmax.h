@@ -184,10 +184,11 @@ MATH real *lane_row(struct lane_view view, size_t i)
 
 MATH void lanes_target_logits(const struct row_job *job, struct row_pass *pass, size_t first, size_t count, struct lane_view x)
 {
-    for (size_t i = 0; i < count; i++) {
-        int64_t y = job->target[first + i];
-        pass->target_logit[first + i] = y >= 0 ? lane_row(x, i)[(ptrdiff_t)y * x.stride] : (real)-INFINITY;
-    }
+    for (size_t v = 0; v < count; v += VEC_WIDTH, x.data += x.vector_step)
+        for (size_t i = v; i < count && i < v + VEC_WIDTH; i++) {
+            int64_t y = job->target[first + i];
+            pass->target_logit[first + i] = y >= 0 ? x.data[(ptrdiff_t)(i - v) + (ptrdiff_t)y * x.stride] : (real)-INFINITY;
+        }
 }
 
 static void lanes_zero(struct lane_view view, size_t i, size_t classes)
@@ -203,15 +204,17 @@ struct lane_outputs {
 MATH void lanes_target_gradients(const struct row_job *job, const struct row_pass *pass, size_t first, size_t count,
                                  const struct lane_outputs *to)
 {
-    const struct lane_view out = to->out;
-    for (size_t i = 0; i < count; i++) {
-        int64_t y = job->target[first + i];
-        if (y >= 0 && out.data) lane_row(out, i)[(ptrdiff_t)y * out.stride] = pass->target_gradient[first + i];
-        else if (y == XENT_NO_TARGET) {
+    struct lane_view out = to->out;
+    for (size_t v = 0; out.data && v < count; v += VEC_WIDTH, out.data += out.vector_step)
+        for (size_t i = v; i < count && i < v + VEC_WIDTH; i++) {
+            int64_t y = job->target[first + i];
+            if (y >= 0) out.data[(ptrdiff_t)(i - v) + (ptrdiff_t)y * out.stride] = pass->target_gradient[first + i];
+        }
+    for (size_t i = 0; i < count && !job->all_have_targets; i++)
+        if (job->target[first + i] == XENT_NO_TARGET) {
             lanes_zero(to->out, i, job->classes);
             lanes_zero(to->out2, i, job->classes);
         }
-    }
 }
 
 /* vectors whole vectors of rows from row first on, or one with the given number of lanes. out
@@ -428,6 +431,7 @@ static void kernel_log_softmax(struct row_job *job) { softmax_job(job, WRITE_LOG
 static void kernel_cross_entropy(struct row_job *job)
 {
     softmax_job(job, WRITE_SOFTMAX, 1);
+    if (job->all_have_targets && job->classes) return;
     for (size_t i = 0; i < job->rows; i++) {
         if (!job->classes) job->entropy[i] = 0.0; /* a sum of no term */
         if (job->target[i] == XENT_NO_TARGET) {
