@@ -18,58 +18,77 @@ MATH const real *row_read(const struct row_view *row, size_t first, size_t count
     return tile;
 }
 
-/* The same padded to whole steps. */
-MATH const real *row_read_padded(const struct row_view *row, size_t first, size_t count, real fill, real tile[BLOCK])
-{
-    if (count == BLOCK && view_is_plain(row)) return (const real *)row->data + first;
-    view_read(row, first, count, tile);
-    for (size_t j = count; j % LANES; j++) tile[j] = fill;
-    return tile;
-}
-
 MATH size_t block_count(size_t classes, size_t first) { return classes - first < BLOCK ? classes - first : BLOCK; }
 
 /* -- Maximum -- */
 
-/* The row's maximum, NaN passed over, and the lanes' maxima of each of up to
- * CHUNKS chunks: only a chunk that holds the maximum need look out for it later. */
+/* The lanes' maxima are kept for each of up to CHUNKS chunks: only a chunk that holds the row's
+ * maximum need look out for it later. */
 #define CHUNKS 64
-struct row_max {
-    real max;
-    size_t chunk; /* classes of a chunk, a multiple of BLOCK */
-    real lanes[CHUNKS][VEC_WIDTH];
-};
+MATH size_t chunk_classes(size_t classes) { return BLOCK * (classes / (BLOCK * CHUNKS) + 1); }
+MATH size_t chunk_count(size_t classes) { return (classes + chunk_classes(classes) - 1) / chunk_classes(classes); }
 
-static void along_max(const struct row_view *row, size_t classes, struct row_max *m)
+/* Vectors of maxima that do not wait for each other. */
+#define MAXIMA (VECTORS < 4 ? 4 : VECTORS)
+
+/* The lanes' maxima of packed elements, NaN passed over. The last ones may be looked at twice. */
+MATH vec run_max(const real *x, size_t count)
 {
-    real tile[BLOCK];
-    const real lowest = (real)-INFINITY;
-    vec all = vec_set(lowest);
-    m->chunk = BLOCK * (classes / (BLOCK * CHUNKS) + 1);
-    for (size_t c = 0; c * m->chunk < classes; c++) {
-        size_t end = (c + 1) * m->chunk < classes ? (c + 1) * m->chunk : classes;
-        vec lanes[VECTORS];
-        UNROLL for (int k = 0; k < VECTORS; k++) lanes[k] = vec_set(lowest);
-        for (size_t first = c * m->chunk; first < end; first += BLOCK) {
-            size_t count = block_count(classes, first);
-            const real *x = row_read_padded(row, first, count, lowest, tile);
-            for (size_t j = 0; j < count; j += LANES)
-                UNROLL for (int k = 0; k < VECTORS; k++) lanes[k] = vec_max(vec_load(x + j + k * VEC_WIDTH), lanes[k]);
-        }
-        UNROLL for (int half = VECTORS / 2; half; half /= 2)
-            for (int k = 0; k < half; k++) lanes[k] = vec_max(lanes[k], lanes[k + half]);
-        vec_store(m->lanes[c], lanes[0]);
-        all = vec_max(all, lanes[0]);
+    const size_t step = MAXIMA * VEC_WIDTH;
+    vec lanes[MAXIMA];
+    UNROLL for (int k = 0; k < MAXIMA; k++) lanes[k] = vec_set((real)-INFINITY);
+#define MAXIMUM(at) UNROLL for (size_t k = 0; k < MAXIMA; k++) lanes[k] = vec_max(vec_load(x + (at) + k * VEC_WIDTH), lanes[k])
+    for (size_t j = 0; j + step <= count; j += step) MAXIMUM(j);
+    if (count % step && count >= step) MAXIMUM(count - step);
+#undef MAXIMUM
+    for (size_t j = 0; count < step && j < count; j += VEC_WIDTH) {
+        vec part = j + VEC_WIDTH <= count ? vec_load(x + j) : vec_load_partial(x + j, count - j, lanes[0]);
+        lanes[0] = vec_max(part, lanes[0]);
     }
-    m->max = vec_reduce_max(all) + 0; /* a zero maximum is +0, whichever came first */
+    UNROLL for (int half = MAXIMA / 2; half; half /= 2)
+        for (int k = 0; k < half; k++) lanes[k] = vec_max(lanes[k], lanes[k + half]);
+    return lanes[0];
 }
 
-/* The same for a maximum given beforehand: every chunk may hold it. */
-static void along_max_given(real max, size_t classes, struct row_max *m)
+/* The lanes' maxima of a row, and of its chunks. */
+static void along_max(const struct row_view *row, size_t classes, real lanes[VEC_WIDTH], real (*chunks)[VEC_WIDTH])
 {
-    m->max = max;
-    m->chunk = BLOCK * (classes / (BLOCK * CHUNKS) + 1);
-    for (size_t c = 0; c * m->chunk < classes; c++) vec_store(m->lanes[c], vec_set(max));
+    real tile[BLOCK];
+    vec all = vec_set((real)-INFINITY);
+    const size_t chunk = chunk_classes(classes);
+    for (size_t begin = 0; begin < classes; begin += chunk) {
+        vec max = vec_set((real)-INFINITY);
+        size_t end = begin + chunk < classes ? begin + chunk : classes;
+        if (view_is_plain(row)) max = run_max((const real *)row->data + begin, end - begin);
+        else
+            for (size_t first = begin; first < end; first += BLOCK) {
+                size_t count = block_count(end, first);
+                max = vec_max(run_max(row_read(row, first, count, tile), count), max);
+            }
+        vec_store(chunks[begin / chunk], max);
+        all = vec_max(all, max);
+    }
+    vec_store(lanes, all);
+}
+
+/* The maxima of a vector of rows: of count, whose lanes' maxima are given. */
+MATH vec rows_max(real (*lanes)[VEC_WIDTH], size_t count)
+{
+    real max[VEC_WIDTH];
+#if VEC_WIDTH >= 4
+    const real *rows[VEC_WIDTH];
+    vec all = vec_set((real)-INFINITY);
+    for (size_t w = 0; w < VEC_WIDTH; w++) rows[w] = lanes[w < count ? w : 0];
+    UNROLL for (ptrdiff_t j = 0; j < VEC_WIDTH; j += 4) {
+        vec columns[4];
+        vec_load_rows4(rows, j, columns);
+        all = vec_max(all, vec_max(vec_max(columns[0], columns[1]), vec_max(columns[2], columns[3])));
+    }
+    vec_store(max, all);
+#else
+    for (size_t w = 0; w < VEC_WIDTH; w++) max[w] = vec_reduce_max(vec_load(lanes[w < count ? w : 0]));
+#endif
+    return vec_add(vec_load(max), vec_set(0)); /* a zero maximum is +0, whichever came first */
 }
 
 /* First class that attains the maximum; a NaN comes before any. */
@@ -126,7 +145,7 @@ MATH fold8 block_sum(const enum sum_term term, const struct block_args *a, const
         size_t column = k * VEC_WIDTH, at = whole * LANES + column;
         vec rest = vec_set(0);
         if (whole < steps && at + VEC_WIDTH <= count) rest = block_step(term, a, at, VEC_WIDTH, ties);
-        else if (whole < steps) rest = block_step(term, a, at, at < count ? count - at : 0, ties);
+        else if (whole < steps && at < count) rest = block_step(term, a, at, count - at, ties);
 #define STEP(s) ((s) < whole ? block_step(term, a, (s) * LANES + column, VEC_WIDTH, ties) : rest)
         vec low = STEP(0), high, last;
         if (steps > 1) low = vec_add(low, STEP(1));
@@ -176,38 +195,41 @@ static total along_sum(enum sum_term term, const struct row_operands *from, size
 }
 
 /* Sum of exp_scaled over all elements but those equal to the maximum, and the number of
- * these. store: plain reals, where exp_scaled of every element goes as well, or NULL. */
-static total along_exp_sum(const struct row_view *x, real *store, size_t classes, const struct row_max *m, double *ties,
-                           struct bins *bins)
+ * these. store: plain reals, where exp_scaled of every element goes as well, or NULL. x is shifted
+ * already. chunks: their lanes' maxima, before the shift; NULL: every chunk may hold the maximum. */
+static total along_exp_sum(const struct row_view *x, real *store, size_t classes, const struct row_lanes *row,
+                           real (*chunks)[VEC_WIDTH], real max, double *ties, struct bins *bins)
 {
     real tile[BLOCK], tile2[BLOCK];
-    fold8 sum = fold8_zero();
-    *bins = (struct bins){{0}};
-    struct row_view near = *x;
-    near.shift = exp_shift(m->max);
-    struct row_lanes row = {.exp = exp_row_of(vec_set(m->max)), .max = vec_set(m->max - near.shift)};
-    row.exp.shift = vec_set(0);
+    total sums[STEPS], sum = fold8_total(fold8_zero());
+    size_t pending = 0;
+    const size_t chunk = chunk_classes(classes);
     int64_t found = 0;
-    for (size_t c = 0; c * m->chunk < classes; c++) {
-        size_t end = (c + 1) * m->chunk < classes ? (c + 1) * m->chunk : classes;
-        int holds_max = mask_any(vec_equal(vec_load(m->lanes[c]), vec_set(m->max)));
-        for (size_t first = c * m->chunk; first < end; first += BLOCK) {
+    if (classes > BLOCK) *bins = (struct bins){{0}};
+    for (size_t begin = 0; begin < classes; begin += chunk) {
+        size_t end = begin + chunk < classes ? begin + chunk : classes;
+        int holds_max = !chunks || mask_any(vec_equal(vec_load(chunks[begin / chunk]), vec_set(max)));
+        for (size_t first = begin; first < end; first += BLOCK) {
             veci equal = veci_set(0);
             size_t count = block_count(classes, first);
-            struct block_args a = {.row = &row};
-            a.x = row_read(&near, first, count, tile);
+            struct block_args a = {.row = row};
+            a.x = row_read(x, first, count, tile);
             a.store = store ? store + first : tile2;
-            if (count < BLOCK) {
-                sum = block_sum(SUM_EXP_BUT_MAX, &a, count, &equal);
-                if (m->max == (real)-INFINITY) found -= (int64_t)((LANES - count % LANES) % LANES); /* lanes beyond the row */
-            } else if (holds_max) sum = block_sum(SUM_EXP_BUT_MAX, &a, BLOCK, &equal);
-            else sum = block_sum(SUM_EXP, &a, BLOCK, &equal);
-            bins_add_total(bins, fold8_total(sum));
+            if (count < BLOCK) sum = fold8_total(block_sum(SUM_EXP_BUT_MAX, &a, count, &equal));
+            else if (holds_max) sum = fold8_total(block_sum(SUM_EXP_BUT_MAX, &a, BLOCK, &equal));
+            else sum = fold8_total(block_sum(SUM_EXP, &a, BLOCK, &equal));
             if (holds_max) found += veci_reduce_add(equal);
+            if (count < BLOCK && max == (real)-INFINITY) found -= (int64_t)((VEC_WIDTH - count % VEC_WIDTH) % VEC_WIDTH); /* lanes beyond the row */
+            if (classes <= BLOCK) break;
+            /* Into the bins when the next blocks are under way, lest these wait. */
+            sums[pending++] = sum;
+            if (pending < STEPS && first + BLOCK < classes) continue;
+            for (size_t b = 0; b < pending; b++) bins_add_total(bins, sums[b]);
+            pending = 0;
         }
     }
     *ties = (double)found;
-    return classes <= BLOCK ? fold8_total(sum) : bins_total(bins); /* of one block, the same */
+    return classes > BLOCK ? bins_total(bins) : sum;
 }
 
 /* -- Writing -- */
@@ -232,6 +254,10 @@ MATH void along_write(const enum write_term term, const struct row_operands *fro
         for (; j + step <= whole; j += step)
             UNROLL for (size_t u = 0; u < step; u += VEC_WIDTH) WRITE(j + u);
         for (; j < whole; j += VEC_WIDTH) WRITE(j);
+        if (term == WRITE_SCALED && x != to && whole && whole < count) { /* the last ones are written twice */
+            WRITE(count - VEC_WIDTH);
+            whole = count;
+        }
 #undef WRITE
         if (whole < count) {
             size_t n = count - whole;

@@ -28,6 +28,7 @@ MATH void bins_add(struct bins *bins, double sum)
         double part = (sum + shifter) - shifter;
         bins->part[b] += part;
         sum -= part;
+        if (b > 0 && sum == 0) return; /* as a rule, after two */
         shifter *= 0x1p-39;
     }
     bins->part[BINS - 1] += sum;

@@ -83,78 +83,111 @@ MATH int wants_gap(const struct row_job *job, int with_target)
 
 /* -- Along the rows -- */
 
-/* Rows that are not plain are unpacked to here once, if they fit. */
+/* What is kept of a group's rows between the passes, if it fits: rows that are not plain are
+ * unpacked to here once, and exp_scaled goes here. */
 #define SCRATCH 4096
 
 /* Rows of a group along the row: as many as share what lies between the passes, while what they
  * keep stays in cache. */
 #define GROUP_ROWS 16
+MATH size_t along_pitch(size_t classes) { return (classes + VEC_WIDTH) / VEC_WIDTH * VEC_WIDTH; }
 MATH size_t along_group(const struct row_job *job)
 {
-    size_t group = job->classes <= 256 ? GROUP_ROWS : job->classes <= 2048 ? 8 : 2, fit = SCRATCH / (job->classes + 1);
+    size_t group = job->classes <= 256 ? GROUP_ROWS : job->classes <= 2048 ? 8 : 2, fit = SCRATCH / along_pitch(job->classes);
     int plain = job->in.dtype == REAL_DTYPE && job->in.class_stride == 1;
     return plain || fit == 0 || group < fit ? group : fit;
 }
 
+/* What follows from the rows' maxima, for a group. */
+struct group_maxima {
+    real max[2 * GROUP_ROWS], shift[2 * GROUP_ROWS], magic[2 * GROUP_ROWS], floor[2 * GROUP_ROWS];
+};
+
 static void softmax_along(struct row_job *job, struct row_pass *pass, size_t first, size_t count,
                           enum write_term write, int with_target)
 {
-    real scratch[SCRATCH], *kept[GROUP_ROWS];
-    struct row_operands from[GROUP_ROWS];
-    struct row_max max;
-    const size_t classes = job->classes;
+    real scratch[SCRATCH], *kept[GROUP_ROWS], lanes[GROUP_ROWS][VEC_WIDTH], chunks[2 * CHUNKS][VEC_WIDTH];
+    struct row_view x[GROUP_ROWS];
+    struct group_maxima of;
+    const size_t classes = job->classes, pitch = along_pitch(classes), row_chunks = chunk_count(classes);
+    const int given = job->have_state || job->have_max, fits = count * pitch <= SCRATCH;
     int may_keep = write == WRITE_SOFTMAX && job->out.data && !job->have_state && !job->options;
     int want_entropy = job->options && job->options->want_entropy, want_gap = wants_gap(job, with_target);
+    struct row_operands from = {.w = weights_of(job), .target = target_of(job)};
     if (with_target) load_target_logits(job, pass, first, count);
     for (size_t r = 0; r < count; r++) {
         size_t i = first + r;
         struct row_view out = row_of(&job->out, i);
-        from[r] = (struct row_operands){logits_of(job, i), row_of(&job->in2, i), weights_of(job), target_of(job)};
+        x[r] = logits_of(job, i);
         kept[r] = NULL;
+        if (!given) vec_store(lanes[r], vec_set(0));
         if (row_ignored(job, i, with_target)) continue;
-        if (!view_is_plain(&from[r].x) && count * classes <= SCRATCH) {
-            view_read(&from[r].x, 0, classes, scratch + r * classes);
-            from[r].x = plain_view(scratch + r * classes);
-            if (may_keep) kept[r] = scratch + r * classes;
-        } else if (may_keep && view_is_plain(&out)) kept[r] = out.data;
-        if (job->have_state) max.max = (real)job->max[i];
-        else if (job->have_max) along_max_given((real)job->max[i], classes, &max);
-        else {
-            along_max(&from[r].x, classes, &max);
-            job->max[i] = max.max;
+        if (!view_is_plain(&x[r]) && fits) {
+            view_read(&x[r], 0, classes, scratch + r * pitch);
+            x[r] = plain_view(scratch + r * pitch);
         }
-        if (job->want_argmax) job->argmax[i] = along_argmax(&from[r].x, classes, max.max);
-        vec m = vec_set(max.max);
-        struct row_lanes row = {.exp = exp_row_of(m), .max = m};
-        if (want_gap) pass->gap[i] = along_sum(SUM_GAP, &from[r], classes, &row);
-        if (want_gap && job->in2.data) pass->mass[i] = along_sum(SUM_MASS, &from[r], classes, &row);
-        if (want_entropy) pass->entropy[i] = along_sum(SUM_ENTROPY, &from[r], classes, &row);
-        if (!job->have_state && !job->max_only)
-            pass->total[i] = along_exp_sum(&from[r].x, kept[r], classes, &max, &pass->ties[i], &pass->bins[i]);
+        if (may_keep && fits) kept[r] = scratch + r * pitch;
+        else if (may_keep && view_is_plain(&out)) kept[r] = out.data;
+        if (!given) along_max(&x[r], classes, lanes[r], chunks + r * row_chunks);
+    }
+    for (size_t r = 0; r < count; r += VEC_WIDTH) {
+        vec max = given ? vec_load_double(job->max + first + r) : rows_max(lanes + r, count - r);
+        struct exp_row exp = exp_row_of(max);
+        if (!given) vec_store_double(job->max + first + r, max);
+        vec_store(of.max + r, max);
+        vec_store(of.shift + r, vec_zero_where(vec_equal(vec_abs(max), vec_set((real)INFINITY)), exp.shift));
+        vec_store(of.magic + r, exp.magic);
+        vec_store(of.floor + r, exp.floor);
+    }
+#define ROW_LANES(r) {.exp = {vec_set(of.shift[r]), vec_set(of.magic[r]), vec_set(of.floor[r])}, .max = vec_set(of.max[r])}
+    for (size_t r = 0; r < count; r++) {
+        size_t i = first + r;
+        if (row_ignored(job, i, with_target)) continue;
+        struct row_lanes row = ROW_LANES(r);
+        if (job->want_argmax) job->argmax[i] = along_argmax(&x[r], classes, of.max[r]);
+        from.x = x[r];
+        if (want_gap) {
+            from.x2 = row_of(&job->in2, i);
+            pass->gap[i] = along_sum(SUM_GAP, &from, classes, &row);
+        }
+        if (want_gap && job->in2.data) pass->mass[i] = along_sum(SUM_MASS, &from, classes, &row);
+        if (want_entropy) pass->entropy[i] = along_sum(SUM_ENTROPY, &from, classes, &row);
+        if (job->have_state || job->max_only) continue;
+        from.x.shift = of.shift[r];
+        row.max = vec_sub(row.max, row.exp.shift);
+        row.exp.shift = vec_set(0);
+        pass->total[i] = along_exp_sum(&from.x, kept[r], classes, &row, given ? NULL : chunks + r * row_chunks, of.max[r],
+                                       &pass->ties[i], &pass->bins[i]);
     }
     finish_rows(job, pass, first, count, job->want_log || write == WRITE_LOG_SOFTMAX,
                 job->out.data && write == WRITE_SOFTMAX, with_target);
     for (size_t r = 0; r < count && (job->out.data || job->out2.data); r++) {
         size_t i = first + r;
         if (row_ignored(job, i, with_target)) continue;
-        vec m = vec_set((real)job->max[i]);
-        struct row_lanes row = {exp_row_of(m),           m, vec_set(pass->factor[i]), vec_set(pass->offset[i]),
-                                vec_set(pass->top[i]), vec_set(pass->peak[i]), vec_set(pass->target_amount[i])};
+        struct row_lanes row = ROW_LANES(r);
+        row.factor = vec_set(pass->factor[i]);
+        row.offset = vec_set(pass->offset[i]);
+        row.top = vec_set(pass->top[i]);
+        row.peak = vec_set(pass->peak[i]);
+        row.amount = vec_set(pass->target_amount[i]);
         struct row_view out = row_of(&job->out, i), out2 = row_of(&job->out2, i);
-        if (out2.data) along_write(WRITE_TARGET_GRADIENT, &from[r], &out2, classes, &row);
+        from.x = x[r];
+        from.x2 = row_of(&job->in2, i);
+        if (out2.data) along_write(WRITE_TARGET_GRADIENT, &from, &out2, classes, &row);
         row.amount = vec_set(pass->amount[i]);
         if (!out.data) continue;
         if (kept[r]) {
-            from[r].x = plain_view(kept[r]);
-            along_write(WRITE_SCALED, &from[r], &out, classes, &row);
-        } else if (write == WRITE_LOG_SOFTMAX) along_write(WRITE_LOG_SOFTMAX, &from[r], &out, classes, &row);
-        else if (job->options) along_write(WRITE_SOFTMAX_LESS, &from[r], &out, classes, &row);
+            from.x = plain_view(kept[r]);
+            along_write(WRITE_SCALED, &from, &out, classes, &row);
+        } else if (write == WRITE_LOG_SOFTMAX) along_write(WRITE_LOG_SOFTMAX, &from, &out, classes, &row);
+        else if (job->options) along_write(WRITE_SOFTMAX_LESS, &from, &out, classes, &row);
         else {
-            from[r].x.shift = exp_shift((real)job->max[i]);
+            from.x.shift = of.shift[r];
             row.exp.shift = vec_set(0);
-            along_write(WRITE_SOFTMAX, &from[r], &out, classes, &row);
+            along_write(WRITE_SOFTMAX, &from, &out, classes, &row);
         }
     }
+#undef ROW_LANES
     if (with_target) store_target_gradients(job, pass, first, count);
 }
 

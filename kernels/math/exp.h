@@ -84,13 +84,6 @@ struct exp_row {
     vec floor;     /* max - shift - EXP_REACH; +inf where max is infinite */
 };
 
-/* The shift of a finite maximum, for who subtracts it beforehand; 0 for an infinite one. */
-MATH real exp_shift(real max)
-{
-    real size = max < 0 ? -max : max;
-    return size >= EXP_SHIFT_FROM && size < (real)INFINITY ? max : 0;
-}
-
 MATH struct exp_row exp_row_of(vec max)
 {
     mask near = vec_less(vec_abs(max), vec_set(EXP_SHIFT_FROM)), infinite = vec_equal(vec_abs(max), vec_set((real)INFINITY));
