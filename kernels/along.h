@@ -51,7 +51,7 @@ MATH vec run_max(const real *x, size_t count)
 }
 
 /* The lanes' maxima of a row, and of its chunks. */
-static void along_max(const struct row_view *row, size_t classes, real lanes[VEC_WIDTH], real (*chunks)[VEC_WIDTH])
+MATH void along_max(const struct row_view *row, size_t classes, real lanes[VEC_WIDTH], real (*chunks)[VEC_WIDTH])
 {
     real tile[BLOCK];
     vec all = vec_set((real)-INFINITY);
@@ -197,7 +197,7 @@ static total along_sum(enum sum_term term, const struct row_operands *from, size
 /* Sum of exp_scaled over all elements but those equal to the maximum, and the number of
  * these. store: plain reals, where exp_scaled of every element goes as well, or NULL. x is shifted
  * already. chunks: their lanes' maxima, before the shift; NULL: every chunk may hold the maximum. */
-static total along_exp_sum(const struct row_view *x, real *store, size_t classes, const struct row_lanes *row,
+MATH total along_exp_sum(const struct row_view *x, real *store, size_t classes, const struct row_lanes *row,
                            real (*chunks)[VEC_WIDTH], real max, double *ties, struct bins *bins)
 {
     real tile[BLOCK], tile2[BLOCK];

@@ -103,32 +103,36 @@ struct group_maxima {
     real max[2 * GROUP_ROWS], shift[2 * GROUP_ROWS], magic[2 * GROUP_ROWS], floor[2 * GROUP_ROWS];
 };
 
-static void softmax_along(struct row_job *job, struct row_pass *pass, size_t first, size_t count,
-                          enum write_term write, int with_target)
+/* plain: no options, nothing given, and the rows packed reals, or to be unpacked. Then, what the
+ * other rows ask for is not looked at. */
+MATH void softmax_along(struct row_job *job, struct row_pass *pass, size_t first, size_t count,
+                        enum write_term write, int with_target, const int plain)
 {
-    real scratch[SCRATCH], *kept[GROUP_ROWS], lanes[GROUP_ROWS][VEC_WIDTH], chunks[2 * CHUNKS][VEC_WIDTH];
-    struct row_view x[GROUP_ROWS];
+    real scratch[SCRATCH], lanes[GROUP_ROWS][VEC_WIDTH], chunks[2 * CHUNKS][VEC_WIDTH];
+    void *x[GROUP_ROWS];
     struct group_maxima of;
     const size_t classes = job->classes, pitch = along_pitch(classes), row_chunks = chunk_count(classes);
-    const int given = job->have_state || job->have_max, fits = count * pitch <= SCRATCH;
-    int may_keep = write == WRITE_SOFTMAX && job->out.data && !job->have_state && !job->options;
-    int want_entropy = job->options && job->options->want_entropy, want_gap = wants_gap(job, with_target);
-    struct row_operands from = {.w = weights_of(job), .target = target_of(job)};
+    struct row_view like = logits_of(job, first);
+    const int given = !plain && (job->have_state || job->have_max), packed = view_is_plain(&like), fits = count * pitch <= SCRATCH;
+    const int want_entropy = !plain && job->options && job->options->want_entropy, want_gap = !plain && wants_gap(job, with_target);
+    const int want_out2 = !plain && job->out2.data, sums = plain || !(job->have_state || job->max_only);
+    const int keep = write == WRITE_SOFTMAX && job->out.data && (plain || (!job->have_state && !job->options)) &&
+                     (fits || (job->out.dtype == REAL_DTYPE && job->out.class_stride == 1));
+    struct row_operands from = {.w = plain_view(NULL)};
+    if (!plain) from.w = weights_of(job), from.target = target_of(job);
     if (with_target) load_target_logits(job, pass, first, count);
+    if (plain || (!packed && fits)) like = plain_view(NULL);
     for (size_t r = 0; r < count; r++) {
-        size_t i = first + r;
-        struct row_view out = row_of(&job->out, i);
-        x[r] = logits_of(job, i);
-        kept[r] = NULL;
+        x[r] = row_of(&job->in, first + r).data;
         if (!given) vec_store(lanes[r], vec_set(0));
-        if (row_ignored(job, i, with_target)) continue;
-        if (!view_is_plain(&x[r]) && fits) {
-            view_read(&x[r], 0, classes, scratch + r * pitch);
-            x[r] = plain_view(scratch + r * pitch);
+        if (row_ignored(job, first + r, with_target)) continue;
+        if (!packed && fits) {
+            struct row_view in = logits_of(job, first + r);
+            x[r] = scratch + r * pitch;
+            view_read(&in, 0, classes, x[r]);
         }
-        if (may_keep && fits) kept[r] = scratch + r * pitch;
-        else if (may_keep && view_is_plain(&out)) kept[r] = out.data;
-        if (!given) along_max(&x[r], classes, lanes[r], chunks + r * row_chunks);
+        like.data = x[r];
+        if (!given) along_max(&like, classes, lanes[r], chunks + r * row_chunks);
     }
     for (size_t r = 0; r < count; r += VEC_WIDTH) {
         vec max = given ? vec_load_double(job->max + first + r) : rows_max(lanes + r, count - r);
@@ -139,56 +143,81 @@ static void softmax_along(struct row_job *job, struct row_pass *pass, size_t fir
         vec_store(of.magic + r, exp.magic);
         vec_store(of.floor + r, exp.floor);
     }
-#define ROW_LANES(r) {.exp = {vec_set(of.shift[r]), vec_set(of.magic[r]), vec_set(of.floor[r])}, .max = vec_set(of.max[r])}
+#define ROW_EXP(r) {vec_set(of.shift[r]), vec_set(of.magic[r]), vec_set(of.floor[r])}
+#define KEPT(r) (fits ? scratch + (r) * pitch : (real *)row_of(&job->out, first + (r)).data)
     for (size_t r = 0; r < count; r++) {
         size_t i = first + r;
         if (row_ignored(job, i, with_target)) continue;
-        struct row_lanes row = ROW_LANES(r);
-        if (job->want_argmax) job->argmax[i] = along_argmax(&x[r], classes, of.max[r]);
-        from.x = x[r];
+        struct row_lanes row = {.exp = ROW_EXP(r), .max = vec_set(of.max[r])};
+        from.x = like;
+        from.x.data = x[r];
+        if (!plain && job->want_argmax) job->argmax[i] = along_argmax(&from.x, classes, of.max[r]);
         if (want_gap) {
             from.x2 = row_of(&job->in2, i);
             pass->gap[i] = along_sum(SUM_GAP, &from, classes, &row);
         }
         if (want_gap && job->in2.data) pass->mass[i] = along_sum(SUM_MASS, &from, classes, &row);
         if (want_entropy) pass->entropy[i] = along_sum(SUM_ENTROPY, &from, classes, &row);
-        if (job->have_state || job->max_only) continue;
+        if (!sums) continue;
         from.x.shift = of.shift[r];
         row.max = vec_sub(row.max, row.exp.shift);
         row.exp.shift = vec_set(0);
-        pass->total[i] = along_exp_sum(&from.x, kept[r], classes, &row, given ? NULL : chunks + r * row_chunks, of.max[r],
-                                       &pass->ties[i], &pass->bins[i]);
+        pass->total[i] = along_exp_sum(&from.x, keep ? KEPT(r) : NULL, classes, &row, given ? NULL : chunks + r * row_chunks,
+                                       of.max[r], &pass->ties[i], &pass->bins[i]);
     }
     finish_rows(job, pass, first, count, job->want_log || write == WRITE_LOG_SOFTMAX,
                 job->out.data && write == WRITE_SOFTMAX, with_target);
-    for (size_t r = 0; r < count && (job->out.data || job->out2.data); r++) {
+    for (size_t r = 0; r < count && (job->out.data || want_out2); r++) {
         size_t i = first + r;
         if (row_ignored(job, i, with_target)) continue;
-        struct row_lanes row = ROW_LANES(r);
-        row.factor = vec_set(pass->factor[i]);
-        row.offset = vec_set(pass->offset[i]);
-        row.top = vec_set(pass->top[i]);
-        row.peak = vec_set(pass->peak[i]);
-        row.amount = vec_set(pass->target_amount[i]);
-        struct row_view out = row_of(&job->out, i), out2 = row_of(&job->out2, i);
-        from.x = x[r];
-        from.x2 = row_of(&job->in2, i);
-        if (out2.data) along_write(WRITE_TARGET_GRADIENT, &from, &out2, classes, &row);
-        row.amount = vec_set(pass->amount[i]);
-        if (!out.data) continue;
-        if (kept[r]) {
-            from.x = plain_view(kept[r]);
+        struct row_lanes row = {ROW_EXP(r), vec_set(of.max[r]), vec_set(pass->factor[i]), vec_set(pass->offset[i]),
+                                vec_set(pass->top[i]), vec_set(pass->peak[i]), vec_set(0)};
+        struct row_view out = row_of(&job->out, i);
+        from.x = like;
+        from.x.data = x[r];
+        if (!plain) from.x2 = row_of(&job->in2, i);
+        if (want_out2) {
+            struct row_view out2 = row_of(&job->out2, i);
+            row.amount = vec_set(pass->target_amount[i]);
+            along_write(WRITE_TARGET_GRADIENT, &from, &out2, classes, &row);
+        }
+        if (!job->out.data) continue;
+        if (keep) {
+            from.x = plain_view(KEPT(r));
             along_write(WRITE_SCALED, &from, &out, classes, &row);
         } else if (write == WRITE_LOG_SOFTMAX) along_write(WRITE_LOG_SOFTMAX, &from, &out, classes, &row);
-        else if (job->options) along_write(WRITE_SOFTMAX_LESS, &from, &out, classes, &row);
-        else {
+        else if (!plain && job->options) {
+            row.amount = vec_set(pass->amount[i]);
+            along_write(WRITE_SOFTMAX_LESS, &from, &out, classes, &row);
+        } else {
             from.x.shift = of.shift[r];
             row.exp.shift = vec_set(0);
             along_write(WRITE_SOFTMAX, &from, &out, classes, &row);
         }
     }
-#undef ROW_LANES
+#undef ROW_EXP
+#undef KEPT
     if (with_target) store_target_gradients(job, pass, first, count);
+}
+
+static void softmax_along_plain(struct row_job *job, struct row_pass *pass, size_t first, size_t count, enum write_term write, int with_target)
+{
+    softmax_along(job, pass, first, count, write, with_target, 1);
+}
+
+static void softmax_along_any(struct row_job *job, struct row_pass *pass, size_t first, size_t count, enum write_term write, int with_target)
+{
+    softmax_along(job, pass, first, count, write, with_target, 0);
+}
+
+/* Of the rows next to go along: as a group. Returns their number. */
+static size_t softmax_along_group(struct row_job *job, struct row_pass *pass, size_t first, enum write_term write, int with_target)
+{
+    const size_t group = along_group(job), left = job->rows - first, count = left < group ? left : group;
+    int packed = job->in.dtype == REAL_DTYPE && job->in.class_stride == 1, fits = count * along_pitch(job->classes) <= SCRATCH;
+    int plain = !job->options && !job->have_state && !job->have_max && !job->max_only && !job->want_argmax && (packed || fits);
+    (plain ? softmax_along_plain : softmax_along_any)(job, pass, first, count, write, with_target);
+    return count;
 }
 
 /* -- Rows in the lanes -- */
@@ -450,9 +479,7 @@ static void softmax_job(struct row_job *job, enum write_term write, int with_tar
             count = softmax_tiled(job, &pass, i, write, with_target);
             continue;
         }
-        size_t group = along_group(job);
-        count = left < group ? left : group;
-        softmax_along(job, &pass, i, count, write, with_target);
+        count = softmax_along_group(job, &pass, i, write, with_target);
     }
     deliver_sums(job, &pass);
 }
