@@ -14,7 +14,7 @@
 
 #define BINS 5
 
-/* 1.5 2^(52 + EXP_BIAS - 30). */
+/* 1.5 2^(52 + EXP_BIAS - 30); EXP_ROW_SCALE is below 1.09 2^EXP_BIAS. */
 #define BINS_SHIFTER (0x1.8p+22 / EXP_UNBIAS)
 
 struct bins {

@@ -110,12 +110,12 @@ static judge exp_times_eighths(judge x, double k)
     return ldexp(exp(x) * exp2((judge)(8 * whole - k) / 8), -(int)whole);
 }
 
-/* exp(x) 2^(EXP_BIAS - k/8), or exp(x - max) 2^EXP_BIAS; nothing EXP_REACH below max. */
+/* exp(x) 2^(-k/8) EXP_ROW_SCALE, or exp(x - max) EXP_ROW_SCALE; nothing EXP_REACH below max. */
 static judge exp_scaled_truth(real x, real max)
 {
     judge shift = fabs(max) < accuracy_exp_shift_from ? 0 : (judge)max;
     if ((judge)x - max < -accuracy_exp_reach) return 0;
-    return ldexp(exp_times_eighths(x - shift, nearbyint(eighths_of(max))), accuracy_exp_bias);
+    return accuracy_exp_row_scale * exp_times_eighths(x - shift, nearbyint(eighths_of(max)));
 }
 static int exp_scaled_takes(real x, real max)
 {
@@ -131,12 +131,12 @@ static real exp_scaled_second(real x)
     return maxima[random_of(x) >> 29];
 }
 
-/* 1 / (exp(max) 2^(EXP_BIAS - k/8)), of max as above or 0. */
+/* 1 / (exp(max) 2^(-k/8) EXP_ROW_SCALE), of max as above or 0. */
 static judge row_inverse_truth(real max, real unused)
 {
     (void)unused;
     judge rest = fabs(max) < accuracy_exp_shift_from ? (judge)max : 0;
-    return ldexp(exp_times_eighths(-rest, -nearbyint(eighths_of(max))), -accuracy_exp_bias);
+    return exp_times_eighths(-rest, -nearbyint(eighths_of(max))) / accuracy_exp_row_scale;
 }
 /* Not if it is uncertain which k is nearest. */
 static int row_inverse_takes(real max, real unused)

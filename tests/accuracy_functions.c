@@ -9,7 +9,7 @@
 #include "math/tanh.h"
 
 const int accuracy_fused = VEC_FUSED;
-const int accuracy_exp_bias = EXP_BIAS;
+const double accuracy_exp_row_scale = EXP_ROW_SCALE;
 const real accuracy_exp_reach = EXP_REACH, accuracy_exp_shift_from = EXP_SHIFT_FROM;
 
 #define MEASURED(name, call)                                                            \

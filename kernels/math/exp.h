@@ -13,6 +13,13 @@
  * vec_fma rounds the product, in three parts, the first two of 11 bits (38), with the same
  * effect for |n| < 2^13 (2^15).
  *
+ * A row's terms may all have one factor, which its sum gives back (row_inverse). So their table
+ * is 2^(i/8) times a number found by search, such that every entry is within 0.032 ulp (0.021) of
+ * a real, and needs no low half (Gal's accurate tables, for eight entries at once); and their
+ * polynomial, of one degree less, is that of 1.21e-8 more than exp(r): fpminimax(exp(x) (1 +
+ * 1.21e-8), [|1,2,3|], [|24,24,24|], [-0.0435;0.0435], relative, 1), off by 2^-25.5.
+ * (It gives 1 for the first. For doubles a degree less would be 2^-50: they keep those above.)
+ *
  * Worst errors: see exp_scaled and exp_nonpositive.
  */
 #ifndef XENT_KERNELS_MATH_EXP_H
@@ -23,7 +30,8 @@
 #include "polynomial.h"
 
 /* exp_step: ln 2 / 8, in two parts, in three, and as a wide number. exp_table: {2^(i/8) 2^EXP_BIAS
- * less i << EXP_PLACES in its bits, (2^(i/8) - its real) / its real}. */
+ * less i << EXP_PLACES in its bits, (2^(i/8) - its real) / its real}; exp_row_table: 2^(i/8)
+ * EXP_ROW_SCALE likewise, without the second, and with the 1.21e-8 taken off. */
 #ifdef XENT_REAL_F64
 #define EXP_MAGIC 0x1.8p+52
 #define EXP_PLACES 49
@@ -41,9 +49,17 @@ static const real exp_table[8][2] = {
     {0x1.ea09e667f3bcdp+127, -0x1.3b3efbf5e2228p-54}, {0x1.eace5422aa0dbp+127, 0x1.db72fc1f0eab4p-55},
     {0x1.ee89f995ad3adp+127, 0x1.c1a7792cb3387p-55}, {0x1.f5818dcfba487p+127, 0x1.4a385a63d07a7p-56},
 };
+static const real exp_row_table[8][2] = {
+    {0x1.123fd7ca85077p+128, 0.0}, {0x1.0b123213b5555p+128, 0.0}, {0x1.0623aa95a7a64p+128, 0.0},
+    {0x1.03a84ec996576p+128, 0.0}, {0x1.03d8e237aee7dp+128, 0.0}, {0x1.06f34b9f6b2abp+128, 0.0},
+    {0x1.0d3b0c0118747p+128, 0.0}, {0x1.16f9c06d75cdbp+128, 0.0},
+};
+#define EXP_ROW_COEFFICIENTS exp_coefficients
 /* Results are scaled by 2^EXP_BIAS, so that those down to 2^-1150 are normal numbers. */
 #define EXP_BIAS 128
 #define EXP_UNBIAS 0x1p-128
+#define EXP_ROW_SCALE 0x1.123fd7ca85077p+128
+#define EXP_ROW_UNSCALE ((wide){vec_set(0x1.ddee1243b6ed7p-129), vec_set(-0x1.b92674e3c6086p-187)})
 /* exp_scaled is 0 for x this far below the row's maximum: round(8 * 790 / ln 2) + 1 eighths
  * keep the scaled result normal, and even 2^40 times exp(-790) is nothing beside the smallest
  * subnormal. */
@@ -66,17 +82,25 @@ static const real exp_table[8][2] = {
     {0x1.ea09e6p+47f, 0x1.26055cp-26f}, {0x1.eace54p+47f, 0x1.67a1cap-28f},
     {0x1.ee89fap+47f, -0x1.f9c304p-27f}, {0x1.f5818ep+47f, -0x1.a5217cp-28f},
 };
+static const real exp_row_table[8][2] = {
+    {0x1.16747cp+48f, 0.0f}, {0x1.0fa848p+48f, 0.0f}, {0x1.0b2404p+48f, 0.0f}, {0x1.091c8ap+48f, 0.0f},
+    {0x1.09cb7cp+48f, 0.0f}, {0x1.0d6fb4p+48f, 0.0f}, {0x1.144dbcp+48f, 0.0f}, {0x1.1eb052p+48f, 0.0f},
+};
+static const real exp_row_coefficients[] = {0x1.0009a8p-1f, 0x1.555e34p-3f};
+#define EXP_ROW_COEFFICIENTS exp_row_coefficients
 /* Likewise: those down to 2^-174 are normal, a million times exp(-120) is less than a tenth of
  * the smallest subnormal, |max| >= 240, and n has 13 bits below 256 + 120. */
 #define EXP_BIAS 48
 #define EXP_UNBIAS 0x1p-48f
+#define EXP_ROW_SCALE 0x1.16747c30c0682p+48
+#define EXP_ROW_UNSCALE wide_set(0x1.d6b629897ce8fp-49)
 #define EXP_REACH 120.0f
 #define EXP_SHIFT_FROM 256.0f
 #endif
 
 /* What all elements of a row (one row a lane) share. exp(x - max) is not formed from the
  * rounded difference, which would cost up to 61 ulp: with k = round(8 max / ln 2), in
- * eighths, folded into the magic number, exp_scaled is exp(x) 2^(-k/8) 2^EXP_BIAS straight
+ * eighths, folded into the magic number, exp_scaled is exp(x) 2^(-k/8) EXP_ROW_SCALE straight
  * from x, and row_inverse is what makes exp(x - max) of it. */
 struct exp_row {
     vec shift;     /* 0, or max where |max| >= EXP_SHIFT_FROM; subtracted from x, exactly */
@@ -93,40 +117,52 @@ MATH struct exp_row exp_row_of(vec max)
                             vec_select(infinite, vec_set((real)INFINITY), vec_sub(rest, vec_set(EXP_REACH)))};
 }
 
-/* exp(x) 2^EXP_BIAS of the reduced argument: x, and magic as in struct exp_row. */
-MATH vec exp_reduced(vec x, vec magic)
+/* r of the argument x, which is reduced already where it is large; t's low bits are n - k: magic as in
+ * struct exp_row. */
+MATH vec exp_rest(vec x, vec magic, vec *t)
 {
-    table8 table = table8_load(exp_table);
-    vec t = vec_fma(x, vec_set(EXP_EIGHTHS), magic);
-    vec n = vec_sub(t, magic);
-    vec r, high, low;
+    *t = vec_fma(x, vec_set(EXP_EIGHTHS), magic);
+    vec n = vec_sub(*t, magic);
     if (VEC_FUSED) {
-        r = vec_fma(n, vec_set(-exp_step2[0]), x);
-        r = vec_fma(n, vec_set(-exp_step2[1]), r);
-    } else {
-        r = vec_sub(x, vec_mul(n, vec_set(exp_step3[0])));
-        r = vec_sub(r, vec_mul(n, vec_set(exp_step3[1])));
-        r = vec_sub(r, vec_mul(n, vec_set(exp_step3[2])));
+        vec r = vec_fma(n, vec_set(-exp_step2[0]), x);
+        return vec_fma(n, vec_set(-exp_step2[1]), r);
     }
-    table8_look_up(&table, vec_bits(t), &high, &low);
+    vec r = vec_sub(x, vec_mul(n, vec_set(exp_step3[0])));
+    r = vec_sub(r, vec_mul(n, vec_set(exp_step3[1])));
+    return vec_sub(r, vec_mul(n, vec_set(exp_step3[2])));
+}
+
+/* A table's entry for n, and n div 8 in its exponent. */
+MATH vec exp_power(const real pairs[8][2], vec t, vec *low)
+{
+    table8 table = table8_load(pairs);
+    vec high;
+    table8_look_up(&table, vec_bits(t), &high, low);
+    return vec_from_bits(veci_add(vec_bits(high), veci_shift_left(vec_bits(t), EXP_PLACES)));
+}
+
+/* exp(x) 2^EXP_BIAS of the reduced argument x. */
+MATH vec exp_reduced(vec x)
+{
+    vec t, low, r = exp_rest(x, vec_set(EXP_MAGIC), &t), power = exp_power(exp_table, t, &low);
     vec p = POLYNOMIAL(r, exp_coefficients);
     p = vec_fma(p, r, vec_set(1));
     p = vec_fma(p, r, low);
-    vec power = vec_from_bits(veci_add(vec_bits(high), veci_shift_left(vec_bits(t), EXP_PLACES)));
     return vec_fma(power, p, power);
 }
 
-/* exp(x - max) 2^EXP_BIAS / row_inverse's reciprocal: see struct exp_row. x <= max, or NaN,
- * which gives NaN; 0 where x < max - EXP_REACH. x = max = +-inf gives NaN.
+/* exp(x - max) / row_inverse: see struct exp_row. x <= max, or NaN, which gives NaN; 0 where
+ * x < max - EXP_REACH. x = max = +-inf gives NaN.
  *
- * Worst error 0.592 ulp, at x = -0x1.a62e8cp+4, max = 0; sse2 0.818, at x = -0x1.2f4d5p+8,
- * max = -200.7 (all 2^32 x for eight maxima: tests/accuracy).
- * For doubles 0.606, at x = -0x1.493f1439293e7p+4, max = 1.7; sse2 0.651, at
- * x = -0x1.4ab997c6c6f54p+7, max = 1.7 (10^8 x). */
+ * Worst error 0.947 ulp, at x = -0x1.f0c124p+4, max = 88.5; sse2 1.150, at x = -0x1.ddea2cp+6,
+ * max = 0 (all 2^32 x for eight maxima: tests/accuracy). A row's loss stays within 1.97 ulp (two
+ * classes, every gap from 2^-24 to 104, beside five maxima). For doubles 0.617, at
+ * x = -0x1.ed3d67b9730a8p-2, max = 1.7; sse2 0.621 (10^8 x). */
 MATH vec exp_scaled(vec x, struct exp_row row)
 {
-    vec y = vec_sub(x, row.shift);
-    return vec_zero_where(vec_less(y, row.floor), exp_reduced(y, row.magic));
+    vec y = vec_sub(x, row.shift), t, unused, r = exp_rest(y, row.magic, &t), power = exp_power(exp_row_table, t, &unused);
+    vec p = vec_fma(POLYNOMIAL(r, EXP_ROW_COEFFICIENTS), r, vec_set(1));
+    return vec_zero_where(vec_less(y, row.floor), vec_fma(vec_mul(power, r), p, power));
 }
 
 /* exp(x) for x <= 0 (also NaN, and -inf: 0). Subnormal results are kept.
@@ -136,7 +172,7 @@ MATH vec exp_scaled(vec x, struct exp_row row)
  * and 0.799, at x = -0x1.6244adae4df93p+9 (10^8 inputs). */
 MATH vec exp_nonpositive(vec x)
 {
-    vec e = exp_reduced(x, vec_set(EXP_MAGIC));
+    vec e = exp_reduced(x);
     return vec_mul(vec_zero_where(vec_less(x, vec_set(-EXP_REACH)), e), vec_set(EXP_UNBIAS));
 }
 
@@ -152,7 +188,7 @@ MATH wide row_inverse_tail(wide r)
 #endif
 }
 
-/* 2^-EXP_BIAS 2^(k/8) exp(-max'), max' being max less the row's shift: the factor that makes
+/* 2^(k/8) exp(-max') / EXP_ROW_SCALE, max' being max less the row's shift: the factor that makes
  * exp(x - max) of exp_scaled. In wide numbers, by the Taylor polynomial of the reduced
  * argument; it is off by less than 2^-36 (2^-66). max = +-inf: as for 0. */
 MATH wide row_inverse(vec max, struct exp_row row)
@@ -163,7 +199,7 @@ MATH wide row_inverse(vec max, struct exp_row row)
     wide p = wide_fma(row_inverse_tail(r), r, wide_set(0.5));
     p = wide_fma(p, r, wide_set(1.0));
     p = wide_fma(p, r, wide_set(1.0));
-    return wide_mul(p, wide_set((double)EXP_UNBIAS));
+    return wide_mul(p, EXP_ROW_UNSCALE);
 }
 
 #endif

@@ -109,7 +109,7 @@ MATH vec power_of_log(struct log_sum log, vec exponent)
 {
     vec high = vec_mul(log.high, exponent);
     vec low = vec_fma(log.low, exponent, product_error(log.high, exponent, high));
-    vec e = exp_reduced(high, vec_set(EXP_MAGIC));
+    vec e = exp_reduced(high);
     e = vec_zero_where(vec_less(high, vec_set(-EXP_REACH)), vec_fma(e, low, e));
     return vec_mul(e, vec_set(EXP_UNBIAS));
 }
