@@ -147,13 +147,29 @@ static int row_inverse_takes(real max, real unused)
 }
 #define row_inverse_second no_second
 
-static judge log_positive_truth(real x, real unused)
+static judge log_of_probability_truth(real p, real unused)
 {
     (void)unused;
-    return log((judge)x);
+    return log((judge)p);
 }
-#define log_positive_takes takes_all
-#define log_positive_second no_second
+static int log_of_probability_takes(real p, real unused)
+{
+    (void)unused;
+    return p > 0 && p <= 1;
+}
+#define log_of_probability_second no_second
+
+static judge log_of_complement_truth(real p, real unused)
+{
+    (void)unused;
+    return log1p(-(judge)p) + 0; /* -0 becomes 0 */
+}
+static int log_of_complement_takes(real p, real unused)
+{
+    (void)unused;
+    return p >= 0 && p < 1;
+}
+#define log_of_complement_second no_second
 
 static judge log1p_sum_truth(real high, real low)
 {
@@ -314,12 +330,14 @@ static const real hard_points[] = {
     0x1p-1074, 0x1p-1022, 0x1p-53, 0.25, 0.375, 0.5, 0.5625, 0.6875, 1.0, 1.375, 2.0, 0x1p+53, 0x1.6p+1023,
     0x1.fffffffffffffp+1023, -0x1p-1074, -0x1p-1022, -0x1p-53, -0.3125, -0.5, -0.5625, -1.0, -19.06,
     -708.39, -745.13, -0x1.fffffffffffffp+1023, -0x1.493f1439293e7p+4, -0x1.4ab997c6c6f54p+7,
-    -0x1.6244adae4df93p+9, 0x1.4865b8d0c05b1p+0, 0x1.481b59f31f8cdp+0, 0x1.1dcd0a2427261p-2,
-    -0x1.42829fbc43252p-2, 0x1.1bb8a2d1d2b0ep-2, 0x1.22019670cb879p-2, -0x1.4129e4f857193p-2,
-    0x1.584a3dc4b3c47p-1, 0x1.2b79315cad26p-1, 0x1.f4fe2239d1a49p-1, 0x1.f5aae45dc733fp-1,
+    -0x1.6244adae4df93p+9, 0x1.40c7d0fb90be7p-1, 0x1.5bce9c97a7662p-3, 0x1.7fac5dcd1ee03p-2, 0x1.a8ddc1871d5cp-1,
+    0x1.19567c8a4db32p-4, 0x1.40475c31a7f68p-4, 0x1.1dcd0a2427261p-2, -0x1.42829fbc43252p-2, 0x1.1bb8a2d1d2b0ep-2,
+    0x1.22019670cb879p-2, -0x1.4129e4f857193p-2, 0x1.584a3dc4b3c47p-1, 0x1.2b79315cad26p-1, 0x1.f4fe2239d1a49p-1,
+    0x1.f5aae45dc733fp-1,
 #else
     0x1p-149f, 0x1p-126f, 0x1.bc3068p-99f, 0x1p-24f, 0.25f, 0x1.1718p-2f, 0x1.1d7deap-2f, 0x1.1faap-2f, 0.375f, 0.5f, 0.5625f, 0x1.28e86ep-1f,
-    0x1.3f20f2p-1f, 0.6875f, 0x1.5d1178p-1f, 1.0f, 0x1.45d5acp+0f, 1.375f, 2.0f, 0x1p+24f, 0x1.6p+127f, 0x1.fffffep+127f,
+    0x1.3f20f2p-1f, 0.6875f, 0x1.8f3102p-1f, 0x1.8ecf6cp-1f, 0x1.c4cde6p-3f, 0x1.c4c25p-3f, 0x1.345516p-4f,
+    0x1.37bc66p-4f, 1.0f, 1.375f, 2.0f, 0x1p+24f, 0x1.6p+127f, 0x1.fffffep+127f,
     -0x1p-149f, -0x1p-126f, -0x1p-24f, -0.3125f, -0x1.487b72p-2f,
     -0.5f, -0.5625f, -1.0f, -9.01f, -0x1.a62e8cp+4f,
     -0x1.5d8e16p+6f, -87.33f, -103.8f, -0x1.fffffep+127f,

@@ -122,6 +122,40 @@ static void the_gradient_stops_at_1e_12(xent_tier tier)
     assert_ulps(b.gradient[5], (double)1e-20f / (double)1e-12f, 4);
 }
 
+/* Targets that are all 0 or 1 take one logarithm an element; one that is not, and each takes two. */
+static void one_soft_target_changes_no_other_element(xent_tier tier)
+{
+    enum { LABELS = 60 };
+    const float some[] = {0, 1e-45f, 1e-40f, 1e-30f, 1e-7f, 0.1f, 0.3124f, 0.3125f, 0.3126f, 0.4999f,
+                          0.5f, 0.6874f, 0.6875f, 0.7f, 0.8f, 0.9f, 0.99f, 0.999999f, 0x1.fffffep-1f, 1};
+    float input[LABELS + 1], target[LABELS + 1];
+    for (int i = 0; i < LABELS; i++) {
+        input[i] = some[i % 20];
+        target[i] = i < 20 ? 0 : i < 40 ? 1 : -0.0f;
+    }
+    input[0] = -0.0f;
+    input[LABELS] = target[LABELS] = 0.25f;
+    float loss[2][LABELS + 1], gradient[2][LABELS + 1];
+    for (int soft = 0; soft < 2; soft++) {
+        const int64_t count = LABELS + soft;
+        const xent_execution execution = check_execution(tier);
+        const xent_bce_options options = {.size = sizeof options, .execution = &execution, .reduction = XENT_REDUCTION_SUM, .focal_alpha = -1};
+        const xent_bce_outputs outputs = {.size = sizeof outputs,
+                                          .loss = VECTOR(loss[soft], XENT_F32, count),
+                                          .gradient = VECTOR(gradient[soft], XENT_F32, count)};
+        xent_error error = {0};
+        const xent_status status = xent_bce(VECTOR(input, XENT_F32, count), VECTOR(target, XENT_F32, count), &options,
+                                            &outputs, &error);
+        assert_status(status, XENT_OK, &error);
+    }
+    for (int i = 0; i < LABELS; i++) {
+        assert_same(loss[0][i], loss[1][i]);
+        assert_same(gradient[0][i], gradient[1][i]);
+        const double p = fabs((double)input[i]);
+        assert_ulps(loss[0][i], fmin(target[i] == 1 ? -log(p) : -log1p(-p), 100), 4);
+    }
+}
+
 static void the_gradient_in_the_target_does_not_stop(xent_tier tier)
 {
     struct bce_call b = {.count = 4,
@@ -256,6 +290,7 @@ int main(int argc, char **argv)
         on_every_tier(a_tiny_probability_counts),
         on_every_tier(the_logarithm_stops_at_minus_100),
         on_every_tier(the_gradient_stops_at_1e_12),
+        on_every_tier(one_soft_target_changes_no_other_element),
         on_every_tier(the_gradient_in_the_target_does_not_stop),
         on_every_tier(a_confident_binary_loss_does_not_vanish),
         on_every_tier(at_infinite_logits_the_formula_decides),

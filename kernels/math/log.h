@@ -32,7 +32,8 @@
 
 /* Bits: LOG_LEAST of 0.6875, the least m, LOG_FOUR of 4, LOG_EXPONENT of sign and exponent.
  * LOG_SHIFT brings k down from the exponent's place to where it is carried, LOG_LN2 is for k
- * as it is carried. */
+ * as it is carried. Probabilities are lifted, times LOG_LIFT: LOG_LIFTED_LEAST is LOG_LEAST of them,
+ * LOG_LIFTED_SCALE has the bits of 1 / LOG_LIFT. */
 #ifdef XENT_REAL_F64
 #define LOG_LEAST 0x3fe6000000000000
 #define LOG_FOUR 0x4010000000000000
@@ -40,9 +41,17 @@
 #define LOG_SHIFT 52
 #define LOG_LN2_HIGH 0x1.62e42fefa38p-1     /* 42 bits */
 #define LOG_LN2_LOW 0x1.ef35793c7673p-45    /* the rest of it */
-#define LOG_LEAST_NORMAL 0x1p-1022
 #define LOG_LIFT 0x1p+52                    /* makes subnormal numbers normal */
-#define LOG_LIFT_EXPONENT 52.0              /* of it, as k */
+#define LOG_LIFTED_LEAST 0x4326000000000000
+#define LOG_LIFTED_SCALE 0x3cb0000000000000
+#define LOG_LN2 0x1.62e42fefa39efp-1
+static const real log_probability_coefficients[] = {
+    -0x1.0000000000001p-1, 0x1.5555555555603p-2, -0x1.ffffffffff7b1p-3, 0x1.999999997960cp-3,
+    -0x1.555555559c828p-3, 0x1.2492493512ebbp-3, -0x1.ffffffe7d1cddp-4, 0x1.c71c697b73e5dp-4,
+    -0x1.99999877c3321p-4, 0x1.745e44ab0abb1p-4, -0x1.55563a7b83ab4p-4, 0x1.3afa0c7e68ff7p-4,
+    -0x1.2471d798b8b2dp-4, 0x1.1262b2b4b308bp-4, -0x1.02459704640b4p-4, 0x1.cdeedc589a233p-5,
+    -0x1.9ad4664844acep-5, 0x1.f6aced62b3094p-5, -0x1.3a264fed588bp-4, 0x1.73adb4d154003p-5,
+};
 static const real log_coefficients[] = {
     0x1.555555555555bp-2, -0x1.00000000001a5p-2, 0x1.9999999998754p-3, -0x1.5555555518653p-3,
     0x1.249249251709p-3, -0x1.0000001a60bc4p-3, 0x1.c71c719d2d5dcp-4, -0x1.99998de024636p-4,
@@ -50,12 +59,17 @@ static const real log_coefficients[] = {
     0x1.10ec703bbd275p-4, -0x1.017a455195545p-4, 0x1.e6cc1a9ed2604p-5, -0x1.b1ea0dfc7603ap-5,
     0x1.81391e1db8095p-5, -0x1.e1f67eabda652p-5, 0x1.301babe8455fp-4, -0x1.6512828c387dap-5,
 };
+#define LOG_UNIT_MAGIC 0x1.8p+52
 static const real log_unit_coefficients[] = {
-    0x1.555555555554ap-2, -0x1.0000000000157p-2, 0x1.999999999c724p-3, -0x1.555555552c09p-3,
-    0x1.24924922a1953p-3, -0x1.0000000d28d6dp-3, 0x1.c71c730bc2ff6p-4, -0x1.9999967a6fd23p-4,
-    0x1.745cde70074e4p-4, -0x1.55554b0577aefp-4, 0x1.3b191464f6253p-4, -0x1.249d88eba8ff5p-4,
-    0x1.10d29f24cdecbp-4, -0x1.fded7ecf49107p-5, 0x1.e2a85c107fa86p-5, -0x1.d95a7a10ff845p-5,
-    0x1.cfa4fa3344dc9p-5, -0x1.82d8a7f3115e9p-5, 0x1.b3d9d777cae63p-6, -0x1.d0b93013d77e2p-8,
+    -0x1.0000000000006p-1, 0x1.5555555555325p-2, -0x1.ffffffffdfc7fp-3, 0x1.9999999c8549bp-3,
+    -0x1.5555560fd68p-3, 0x1.24923f9fa1f9dp-3, -0x1.fffc92545e6dp-4, 0x1.c734059deec77p-4,
+    -0x1.9d240d1985bd6p-4, 0x1.6b9e39af3430ep-4,
+};
+static const real log_unit_table[8][2] = {
+    {1, 0}, {0x1.c3965899b2109p-1, 0x1.012378d74e84dp-3},
+    {0x1.9498573a141ebp-1, 0x1.e22d3e67163c9p-3}, {0x1.6d5f9a42db31bp-1, 0x1.59809acc8870fp-2},
+    {0x1.4d75de939a95dp-1, 0x1.b7177565cabcep-2}, {0x1.3325a9968c4cep-1, 0x1.05a1802c6fa65p-1},
+    {0x1.1be7fac4b425ep-1, 0x1.2deaa54049111p-1}, {0x1.08bd72f2b2783p-1, 0x1.51b3fb6d47ba3p-1},
 };
 #else
 #define LOG_LEAST 0x3f300000
@@ -64,16 +78,24 @@ static const real log_unit_coefficients[] = {
 #define LOG_SHIFT 0
 #define LOG_LN2_HIGH 0x1.62e4p-24f     /* 2^-23 ln 2, 15 bits */
 #define LOG_LN2_LOW 0x1.7f7d1cp-43f
-#define LOG_LEAST_NORMAL 0x1p-126f
 #define LOG_LIFT 0x1p+23f
-#define LOG_LIFT_EXPONENT (23 * 0x1p+23f)
+#define LOG_LIFTED_LEAST 0x4ab00000
+#define LOG_LIFTED_SCALE 0x34000000
+#define LOG_LN2 0x1.62e43p-24f
+static const real log_probability_coefficients[] = {
+    -0x1.ffffe4p-2f, 0x1.555662p-2f, -0x1.000f18p-2f, 0x1.992554p-3f,
+    -0x1.5134acp-3f, 0x1.2aa832p-3f, -0x1.346b62p-3f, 0x1.bf606p-4f,
+};
 static const real log_coefficients[] = {
     0x1.55554cp-2f, -0x1.ffff54p-3f, 0x1.99a11ep-3f, -0x1.55877cp-3f, 0x1.23ba06p-3f,
     -0x1.f6133cp-4f, 0x1.d73a26p-4f, -0x1.000638p-3f, 0x1.69411ep-4f,
 };
-static const real log_unit_coefficients[] = {
-    0x1.55555ap-2f, -0x1.00006ep-2f, 0x1.99975ep-3f, -0x1.5519ccp-3f, 0x1.246456p-3f,
-    -0x1.04af5p-3f, 0x1.df10fcp-4f, -0x1.74d5dp-4f, 0x1.33c87p-5f,
+#define LOG_UNIT_MAGIC 0x1.8p+23f
+static const real log_unit_coefficients[] = {-0x1.ffffcep-2f, 0x1.5556d8p-2f, -0x1.00d14cp-2f, 0x1.95d83ap-3f};
+static const real log_unit_table[8][2] = {
+    {1, 0}, {0x1.c3cdfap-1f, 0x1.00273ep-3f}, {0x1.93b3eep-1f, 0x1.e6b2b4p-3f}, {0x1.6d1b38p-1f, 0x1.5a4054p-2f},
+    {0x1.4dd37cp-1f, 0x1.b5f824p-2f}, {0x1.338576p-1f, 0x1.0501e8p-1f}, {0x1.1c3364p-1f, 0x1.2d62b8p-1f},
+    {0x1.08f524p-1f, 0x1.514852p-1f},
 };
 #endif
 
@@ -81,17 +103,6 @@ static const real log_unit_coefficients[] = {
 struct log_sum {
     vec high, low;
 };
-
-/* A positive number as a normal one, and what that adds to k. */
-struct log_lifted {
-    vec normal, exponent;
-};
-MATH struct log_lifted log_lift(vec x)
-{
-    mask tiny = vec_less(x, vec_set(LOG_LEAST_NORMAL));
-    return (struct log_lifted){vec_select(tiny, vec_mul(x, vec_set(LOG_LIFT)), x),
-                               vec_select(tiny, vec_set(-LOG_LIFT_EXPONENT), vec_set(0))};
-}
 
 /* k << 23 (k << 52) of a positive normal number, for m at least the number whose bits are least. */
 MATH veci log_exponent(vec x, veci least)
@@ -127,23 +138,6 @@ MATH vec log_with_edges(vec x, vec log)
     vec lower = vec_select(vec_equal(x, vec_set(0)), vec_set(-INFINITY), vec_set(NAN));
     return vec_select(vec_less(vec_set(0), x), upper, lower);
 }
-
-/* log x: -inf for +-0, +inf for +inf, NaN for NaN and below zero. Subnormal x are
- * scaled by 2^23 (2^52) first.
- *
- * Worst error 0.730 ulp, at x = 0x1.45d5acp+0; sse2 0.756, at 0x1.5d1178p-1 (all 2^32 inputs:
- * tests/accuracy). For doubles 0.741, at 0x1.4865b8d0c05b1p+0; sse2 0.758, at
- * 0x1.481b59f31f8cdp+0 (10^8 inputs).
- * 33 operations, 16 of them multiplications or fma; for doubles 12 more, 11 of them fma. */
-MATH vec log_finite(vec x) /* log x where 0 < x < inf; elsewhere anything, but below -100 for 0 */
-{
-    struct log_lifted lifted = log_lift(x);
-    veci exponent = log_exponent(lifted.normal, veci_set(LOG_LEAST));
-    vec f = vec_sub(vec_from_bits(veci_sub(vec_bits(lifted.normal), exponent)), vec_set(1));
-    struct log_sum sum = log_leading(vec_add(log_factor(exponent), lifted.exponent), f);
-    return log_rounded(sum, f);
-}
-MATH vec log_positive(vec x) { return log_with_edges(x, log_finite(x)); }
 
 /* 1 + x, cut into 2^k (1 + f + lost). With s = 2^-k, f + lost = s x + (s - 1): s x is
  * exact, and so is s - 1 unless it makes no difference. f is exact too but
@@ -206,26 +200,89 @@ MATH vec log1p_finite(vec x) /* log(1 + x) where -1 < x < inf; elsewhere anythin
 }
 MATH vec log1p_of(vec x) { return log_with_edges(vec_add(x, vec_set(1)), log1p_finite(x)); }
 
+/* The logarithms of a probability 0 <= p <= 1 and of 1 - p.
+ *
+ * All of it in numbers LOG_LIFT times as large, none of which is subnormal. u = 2^k m is p or 1 - p
+ * rounded, which only picks k; and with s = 2^-k, f is s p - 1, or s (1 - p) - 1 = (s - 1) - s p.
+ * Both are exact: s and s p are, f is -p where k = 0, 1 - 2 p between that and 1/2, and from 1/2 on 1 - p is
+ * exact itself. k ln2 + log(1 + f) rounds its terms once each; ln2 in one part is good enough (relatively, it is
+ * off by 2^-29; for doubles 2^-54).
+ * Coefficients: Sollya, for [|2,...,9|] with the formats [|24,...,24|],
+ *   fpminimax(log1p(x), ..., [-0.3126; 0.376], floating, relative, x);
+ * remainder 2^-25; for doubles [|2,...,21|] and [|53,...,53|], 2^-56.6.
+ *
+ * log 0 is less than -100, and log(1 - 1) is NaN, infinity less infinity: the largest s is 2^150 (2^1075).
+ *
+ * Worst error of log p 1.089 ulp, at p = 0x1.8f3102p-1; sse2 1.164, at 0x1.8ecf6cp-1 (all floats in [0, 1]:
+ * tests/accuracy). For doubles 1.280, at 0x1.40c7d0fb90be7p-1; sse2 1.506, at 0x1.5bce9c97a7662p-3. Of log(1 - p)
+ * 1.094, at 0x1.c4cde6p-3; 1.164, at 0x1.c4c25p-3; 1.279, at 0x1.7fac5dcd1ee03p-2; 1.503, at 0x1.a8ddc1871d5cp-1. */
+struct log_probability {
+    veci exponent; /* k << 23 (k << 52) */
+    vec scale;     /* s / LOG_LIFT */
+};
+MATH struct log_probability log_probability_cut(vec lifted)
+{
+    veci exponent = log_exponent(lifted, veci_set(LOG_LIFTED_LEAST));
+    return (struct log_probability){exponent, vec_from_bits(veci_sub(veci_set(LOG_LIFTED_SCALE), exponent))};
+}
+
+MATH vec log_probability_of(struct log_probability cut, vec f)
+{
+    vec log = vec_fma(vec_mul(f, f), POLYNOMIAL(f, log_probability_coefficients), f);
+    return vec_fma(log_factor(cut.exponent), vec_set(LOG_LN2), log);
+}
+
+/* s - 1 */
+MATH vec log_probability_shift(struct log_probability cut) { return vec_fma(cut.scale, vec_set(LOG_LIFT), vec_set(-1)); }
+
+/* log p. -0 is 0.
+ * 16 operations, 12 of them multiplications or fma; for doubles 13 more, 12 of them fma. */
+MATH vec log_of_probability(vec p)
+{
+    vec lifted = vec_fma(p, vec_set(LOG_LIFT), vec_set(0));
+    struct log_probability cut = log_probability_cut(lifted);
+    return log_probability_of(cut, vec_fma(cut.scale, lifted, vec_set(-1)));
+}
+
+/* log(1 - p): 3 operations more. */
+MATH vec log_of_complement(vec p)
+{
+    vec lifted = vec_mul(p, vec_set(-LOG_LIFT));
+    struct log_probability cut = log_probability_cut(vec_add(lifted, vec_set(LOG_LIFT)));
+    return log_probability_of(cut, vec_add(log_probability_shift(cut), vec_mul(cut.scale, lifted)));
+}
+
+/* log_of_probability(p) where so, log_of_complement(p) elsewhere, bit for bit: 6 operations more. */
+MATH vec log_of_either(vec p, mask so)
+{
+    vec lifted = vec_fma(p, vec_set(LOG_LIFT), vec_set(0));
+    struct log_probability cut = log_probability_cut(vec_select(so, lifted, vec_sub(vec_set(LOG_LIFT), lifted)));
+    vec scaled = vec_mul(cut.scale, lifted);
+    vec f = vec_select(so, vec_sub(scaled, vec_set(1)), vec_sub(log_probability_shift(cut), scaled));
+    return log_probability_of(cut, f);
+}
+
 /* log(1 + x) for 0 <= x <= 1; NaN for NaN.
  *
- * log(1 + x) = k ln2 + log(1 + f), k = 1 and f = (x - 1) / 2 from 1/2 on, which is exact, and else k = 0
- * and f = x. For k = 1, log(1 + f) is at most 0.29 in size, and its rounding error a fraction of
- * the result's last place; nothing is kept of it, nor of ln2, which as a double is 0.42 of the
- * result's last place off below 1/2.
- * Coefficients: Sollya, as above for [-0.25; 0.5]: remainder 2^-30; for doubles 2^-59.
+ * log(1 + x) = -log c + log(1 + r), r = c (1 + x) - 1, with c one of eight numbers, picked by
+ * round(7.49 x); -0.0592 < r < 0.0668. The first c is 1, so r = x there; of all numbers near the
+ * middle of an interval the others are those whose -log c is the nearest to a float (double): off by
+ * less than 2^-13 ulp. c - 1 is exact, so r rounds once, and the last addition's rounding is most of the error.
+ * Coefficients: Sollya, for [|2,...,5|] with the formats [|24,...,24|],
+ *   fpminimax(log1p(x), ..., [-0.06; 0.0669], floating, relative, x);
+ * remainder 2^-26.4; for doubles [|2,...,11|] and [|53,...,53|], 2^-57.2.
  *
- * Worst error 0.882 ulp, at x = 0x1.2223d8p-1; sse2 0.879, at 0x1.ffcd84p-2 (all floats in
- * [0, 1]: tests/accuracy). For doubles 1.242, at 0x1.240dea478957ep-1; sse2 1.208, at
- * 0x1.2231526f02e3p-1.
- * 17 operations, 13 of them multiplications or fma; for doubles 11 more, all fma. */
+ * Worst error 1.099 ulp, at x = 0x1.345516p-4; sse2 1.346, at 0x1.37bc66p-4 (all floats in
+ * [0, 1]: tests/accuracy). For doubles 1.050, at 0x1.19567c8a4db32p-4; sse2 1.293, at
+ * 0x1.40475c31a7f68p-4.
+ * 11 operations, 7 of them multiplications or fma; for doubles 6 more, all fma. */
 MATH vec log1p_unit(vec x)
 {
-    vec half = vec_set(0.5f);
-    mask below = vec_less(x, half);
-    vec f = vec_select(below, x, vec_fma(x, half, vec_set(-0.5f)));
-    vec p = POLYNOMIAL(f, log_unit_coefficients);
-    vec log = vec_fma(vec_mul(f, f), vec_fma(p, f, vec_set(-0.5f)), f);
-    return vec_add(log, vec_zero_where(below, vec_set((real)0x1.62e42fefa39efp-1)));
+    table8 table = table8_load(log_unit_table);
+    vec c, log_c;
+    table8_look_up(&table, vec_bits(vec_fma(x, vec_set((real)7.49), vec_set(LOG_UNIT_MAGIC))), &c, &log_c);
+    vec r = vec_fma(c, x, vec_sub(c, vec_set(1)));
+    return vec_add(log_c, vec_fma(vec_mul(r, r), POLYNOMIAL(r, log_unit_coefficients), r));
 }
 
 #endif

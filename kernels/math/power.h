@@ -29,10 +29,10 @@
 #include "polynomial.h"
 
 /* power_logs: -log c, the high part a multiple of ln2_high's last bit, and the rest.
- * POWER_LEAST: the bits of 0.73046875; POWER_INDEX_SHIFT takes the three bits below the
+ * POWER_LEAST: the bits of 0.73046875 LOG_LIFT; POWER_INDEX_SHIFT takes the three bits below the
  * exponent down. */
 #ifdef XENT_REAL_F64
-#define POWER_LEAST 0x3fe7600000000000
+#define POWER_LEAST 0x4327600000000000
 #define POWER_INDEX_SHIFT 49
 static const real power_logs[8][2] = {
     {-0x1.1675cababap-2, -0x1.8380e731f55c4p-44}, {-0x1.5ff3070a7ap-3, 0x1.8586f183bebf2p-44},
@@ -46,7 +46,7 @@ static const real power_coefficients[] = {
     0x1.74cd58ba9cf3ap-4, -0x1.56830f1f10712p-4, 0x1.10efcfc1bab97p-4,
 };
 #else
-#define POWER_LEAST 0x3f3b0000
+#define POWER_LEAST 0x4abb0000
 #define POWER_INDEX_SHIFT 20
 static const real power_logs[8][2] = {
     {-0x1.1678p-2f, 0x1.1aa2a2p-17f}, {-0x1.5ffp-3f, -0x1.83853cp-18f},
@@ -59,9 +59,10 @@ static const real power_coefficients[] = {
 };
 #endif
 
-/* {c, nothing}. */
+/* {c / LOG_LIFT, nothing}. */
 static const real power_inverses[8][2] = {
-    {1.3125f, 0}, {1.1875f, 0}, {1.125f, 0}, {1.0625f, 0}, {1, 0}, {0.875f, 0}, {0.78125f, 0}, {0.71875f, 0},
+    {1.3125f / LOG_LIFT, 0}, {1.1875f / LOG_LIFT, 0}, {1.125f / LOG_LIFT, 0}, {1.0625f / LOG_LIFT, 0},
+    {1 / LOG_LIFT, 0}, {0.875f / LOG_LIFT, 0}, {0.78125f / LOG_LIFT, 0}, {0.71875f / LOG_LIFT, 0},
 };
 
 /* a b - product, exactly, product being a b rounded. */
@@ -72,13 +73,13 @@ MATH vec product_error(vec a, vec b, vec product)
     return vec_from_wide(wide_sub(exact, wide_from_vec(product)));
 }
 
-/* log base, for finite base > 0. |low| <= ulp(high) / 2. */
+/* log base, for 0 < base <= 2. |low| <= ulp(high) / 2. base and m are LOG_LIFT times as large, so that
+ * no base is subnormal, and c as much smaller. */
 MATH struct log_sum power_log(vec base)
 {
-    struct log_lifted lifted = log_lift(base);
-    veci least = veci_set(POWER_LEAST), exponent = log_exponent(lifted.normal, least);
-    vec m = vec_from_bits(veci_sub(vec_bits(lifted.normal), exponent));
-    vec k = vec_add(log_factor(exponent), lifted.exponent);
+    vec lifted = vec_mul(base, vec_set(LOG_LIFT));
+    veci least = veci_set(POWER_LEAST), exponent = log_exponent(lifted, least);
+    vec m = vec_from_bits(veci_sub(vec_bits(lifted), exponent)), k = log_factor(exponent);
 
     table8 logs = table8_load(power_logs), inverses = table8_load(power_inverses);
     veci index = veci_shift_right(veci_sub(vec_bits(m), least), POWER_INDEX_SHIFT);
@@ -114,7 +115,7 @@ MATH vec power_of_log(struct log_sum log, vec exponent)
     return vec_mul(e, vec_set(EXP_UNBIAS));
 }
 
-/* base^exponent, for 0 <= base, 0 <= exponent < inf and results up to 2^64. 0^0 = 1, and
+/* base^exponent, for 0 <= base <= 2, 0 <= exponent < inf and results up to 2^64. 0^0 = 1, and
  * 0^exponent = 0 otherwise; NaN where either is NaN. Subnormal results are kept, as in
  * exp_nonpositive.
  *
@@ -122,7 +123,7 @@ MATH vec power_of_log(struct log_sum log, vec exponent)
  * one exponent each: tests/accuracy). For doubles 2.351, at (0x1.f4fe2239d1a49p-1,
  * 0x1.86bd39116a13cp+14); sse2 2.469, at (0x1.f5aae45dc733fp-1, 0x1.7a4424b6102d3p+14) (10^8
  * inputs); with exponents up to 5, 1.13.
- * 53 operations besides exp_reduced's; for doubles 7 more, 6 of them fma. */
+ * 49 operations besides exp_reduced's; for doubles 7 more, 6 of them fma. */
 MATH vec power_of(vec base, vec exponent)
 {
     vec power = power_of_log(power_log(base), exponent);
