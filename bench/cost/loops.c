@@ -93,16 +93,16 @@ void stores2_lanes_exp_sum(const struct lane_args *from, size_t classes, wide su
 
 /* -- Elements -- */
 
-#define ELEMENTS_OF(name, kind, arrays, ...)                                                        \
-    double loads##arrays##_##name(const real *, const real *, real *, double);                      \
-    double loads##arrays##_##name(const real *x, const real *y, real *out, double scale)            \
+#define ELEMENTS_OF(name, kind, ...)                                                                \
+    double stores1_##name(const real *, const real *, real *, double);                              \
+    double stores1_##name(const real *x, const real *y, real *out, double scale)                    \
     {                                                                                               \
         (void)y, (void)scale;                                                                       \
         struct element_job job = {.in = x, .out = out, .count = COUNT, .keep = 1.0, __VA_ARGS__};   \
-        element_loop(kind, &job);                                                                   \
+        element_loop(kind, &job, ABREAST);                                                          \
         return job.sum;                                                                             \
     }
-ELEMENTS_OF(sigmoid, SIGMOID, 1, .scale = 1.0)
-ELEMENTS_OF(log_sigmoid, LOG_SIGMOID, 1, .scale = 1.0)
-ELEMENTS_OF(bce, BCE, 2, .in2 = y, .want_sum = 1, .scale = scale)
-ELEMENTS_OF(bce_with_logits, BCE_WITH_LOGITS, 2, .in2 = y, .want_sum = 1, .scale = scale)
+ELEMENTS_OF(sigmoid, SIGMOID, .scale = 1.0)
+ELEMENTS_OF(log_sigmoid, LOG_SIGMOID, .scale = 1.0)
+ELEMENTS_OF(bce, BCE, .in2 = y, .want_sum = 1, .scale = scale)
+ELEMENTS_OF(bce_with_logits, BCE_WITH_LOGITS, .in2 = y, .want_sum = 1, .scale = scale)
