@@ -11,12 +11,8 @@
 /* A constant, whole number of blocks, so that nothing but the hot loop is left. */
 #define COUNT (1 << 20)
 
-void loads1_row_max(const real *x, struct row_max *max);
-__attribute__((flatten)) void loads1_row_max(const real *x, struct row_max *max)
-{
-    struct row_view view = {(void *)(uintptr_t)x, REAL_DTYPE, 1, 0.0};
-    along_max(&view, COUNT, max);
-}
+void loads1_row_max(const real *x, real lanes[VEC_WIDTH]);
+void loads1_row_max(const real *x, real lanes[VEC_WIDTH]) { vec_store(lanes, run_max(x, COUNT)); }
 
 MATH void row_exp_sum(const enum sum_term term, const real *x, real *store, size_t blocks, const struct row_lanes *row,
                       fold8 *sums, veci *ties)
