@@ -111,6 +111,8 @@ need_arm64() {
     need libcmocka-dev:arm64 "cmocka for aarch64-linux-gnu" has_arm64_library cmocka
     need libbenchmark-dev:arm64 "Google Benchmark for aarch64-linux-gnu" \
         has_arm64_library benchmark
+    need libgomp1:arm64 "OpenMP's run time for aarch64-linux-gnu" \
+        test -e /usr/lib/aarch64-linux-gnu/libgomp.so.1
 }
 
 # The sanitizers' run time comes apart from the compiler.
