@@ -139,7 +139,7 @@ MATH void softmax_along(struct row_job *job, struct row_pass *pass, size_t first
         struct exp_row exp = exp_row_of(max);
         if (!given) vec_store_double(job->max + first + r, max);
         vec_store(of.max + r, max);
-        vec_store(of.shift + r, vec_zero_where(vec_equal(vec_abs(max), vec_set((real)INFINITY)), exp.shift));
+        vec_store(of.shift + r, exp.shift);
         vec_store(of.magic + r, exp.magic);
         vec_store(of.floor + r, exp.floor);
     }

@@ -103,7 +103,7 @@ static const real exp_row_coefficients[] = {0x1.0009a8p-1f, 0x1.555e34p-3f};
  * eighths, folded into the magic number, exp_scaled is exp(x) 2^(-k/8) EXP_ROW_SCALE straight
  * from x, and row_inverse is what makes exp(x - max) of it. */
 struct exp_row {
-    vec shift;     /* 0, or max where |max| >= EXP_SHIFT_FROM; subtracted from x, exactly */
+    vec shift;     /* 0, or max where EXP_SHIFT_FROM <= |max| < inf; subtracted from x, exactly */
     vec magic;     /* EXP_MAGIC - k */
     vec floor;     /* max - shift - EXP_REACH; +inf where max is infinite */
 };
@@ -113,7 +113,7 @@ MATH struct exp_row exp_row_of(vec max)
     mask near = vec_less(vec_abs(max), vec_set(EXP_SHIFT_FROM)), infinite = vec_equal(vec_abs(max), vec_set((real)INFINITY));
     vec rest = vec_select(near, max, vec_set(0));
     vec k = vec_sub(vec_fma(rest, vec_set(EXP_EIGHTHS), vec_set(EXP_MAGIC)), vec_set(EXP_MAGIC));
-    return (struct exp_row){vec_zero_where(near, max), vec_sub(vec_set(EXP_MAGIC), k),
+    return (struct exp_row){vec_zero_where(mask_or(near, infinite), max), vec_sub(vec_set(EXP_MAGIC), k),
                             vec_select(infinite, vec_set((real)INFINITY), vec_sub(rest, vec_set(EXP_REACH)))};
 }
 
@@ -152,7 +152,7 @@ MATH vec exp_reduced(vec x)
 }
 
 /* exp(x - max) / row_inverse: see struct exp_row. x <= max, or NaN, which gives NaN; 0 where
- * x < max - EXP_REACH. x = max = +-inf gives NaN.
+ * x < max - EXP_REACH, and where x = max = -inf. x = max = +inf gives NaN.
  *
  * Worst error 0.947 ulp, at x = -0x1.f0c124p+4, max = 88.5; sse2 1.150, at x = -0x1.ddea2cp+6,
  * max = 0 (all 2^32 x for eight maxima: tests/accuracy). A row's loss stays within 1.97 ulp (two
@@ -193,7 +193,7 @@ MATH wide row_inverse_tail(wide r)
  * argument; it is off by less than 2^-36 (2^-66). max = +-inf: as for 0. */
 MATH wide row_inverse(vec max, struct exp_row row)
 {
-    vec rest = vec_select(vec_equal(row.shift, vec_set(0)), max, vec_set(0));
+    vec rest = vec_select(vec_less(vec_abs(max), vec_set(EXP_SHIFT_FROM)), max, vec_set(0));
     wide k = wide_from_vec(vec_sub(vec_set(EXP_MAGIC), row.magic));
     wide r = wide_fma(k, EXP_STEP_WIDE, wide_sub(wide_set(0), wide_from_vec(rest)));
     wide p = wide_fma(row_inverse_tail(r), r, wide_set(0.5));
