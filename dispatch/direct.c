@@ -43,7 +43,7 @@ int xent_cross_entropy_direct(const xent_tensor *x, const xent_tensor *target, c
     if (!xent_dtype_is(x->dtype, XENT_FLOATS) || !is_matrix(x, rows, classes)) return 0;
     if (target->dtype != XENT_I64 || !target->data || target->shape[0] != rows || (target->strides && target->strides[0] != 1))
         return 0;
-    const size_t bytes = (size_t)(rows * classes) * (x->dtype == XENT_F64 ? 8 : x->dtype == XENT_F32 ? 4 : 2);
+    const size_t bytes = (size_t)(rows * classes) * xent_item_size(x->dtype);
     const size_t target_bytes = (size_t)rows * sizeof(int64_t);
     if (!are_apart(x, bytes, target, target_bytes)) return 0;
     if (gradient && (gradient->dtype != x->dtype || !is_matrix(gradient, rows, classes) ||

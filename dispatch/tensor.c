@@ -1,9 +1,5 @@
 #include "tensor.h"
 
-static const uint8_t item_size[] = {
-    [XENT_F64] = 8, [XENT_I64] = 8, [XENT_F32] = 4, [XENT_I32] = 4, [XENT_F16] = 2, [XENT_BF16] = 2, [XENT_U8] = 1,
-};
-
 /* Most elements, and most elements that a dimension may span: more than any address space has. With
  * eight dimensions and eight bytes an element nothing overflows below. */
 #define ELEMENTS_MAX (INT64_MAX / 32)
@@ -68,7 +64,7 @@ xent_status xent_view_tensor(struct view *view, const xent_tensor *tensor, unsig
     view->name = name;
     view->data = tensor->data;
     view->dtype = tensor->dtype;
-    view->item = item_size[tensor->dtype];
+    view->item = xent_item_size(tensor->dtype);
     view->ndim = tensor->ndim;
     view->shape = tensor->shape;
     return check_sizes(view, tensor->strides, error);

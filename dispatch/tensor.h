@@ -35,6 +35,15 @@ static inline int argument_take(arguments *set)
     return number;
 }
 
+/* Bytes of an element. */
+static inline uint8_t xent_item_size(xent_dtype dtype)
+{
+    static const uint8_t size[] = {
+        [XENT_F64] = 8, [XENT_I64] = 8, [XENT_F32] = 4, [XENT_I32] = 4, [XENT_F16] = 2, [XENT_BF16] = 2, [XENT_U8] = 1,
+    };
+    return size[dtype];
+}
+
 /* Sets of dtypes. */
 #define DTYPE(dtype) (1u << (dtype))
 static inline int xent_dtype_is(xent_dtype dtype, unsigned set) { return (unsigned)dtype < 32 && (set & DTYPE(dtype)); }

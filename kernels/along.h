@@ -215,9 +215,9 @@ MATH total along_exp_sum(const struct row_view *x, real *store, size_t classes, 
             struct block_args a = {.row = row};
             a.x = row_read(x, first, count, tile);
             a.store = store ? store + first : tile2;
-            if (count < BLOCK) sum = fold8_total(block_sum(SUM_EXP_BUT_MAX, &a, count, &equal));
-            else if (holds_max) sum = fold8_total(block_sum(SUM_EXP_BUT_MAX, &a, BLOCK, &equal));
-            else sum = fold8_total(block_sum(SUM_EXP, &a, BLOCK, &equal));
+            sum = fold8_total(count < BLOCK ? block_sum(SUM_EXP_BUT_MAX, &a, count, &equal)
+                              : holds_max   ? block_sum(SUM_EXP_BUT_MAX, &a, BLOCK, &equal)
+                                            : block_sum(SUM_EXP, &a, BLOCK, &equal));
             if (holds_max) found += veci_reduce_add(equal);
             if (count < BLOCK && max == (real)-INFINITY) found -= (int64_t)((VEC_WIDTH - count % VEC_WIDTH) % VEC_WIDTH); /* lanes beyond the row */
             if (classes <= BLOCK) break;

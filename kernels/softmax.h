@@ -83,6 +83,9 @@ MATH int wants_gap(const struct row_job *job, int with_target)
 
 /* -- Along the rows -- */
 
+/* Rows that can be read, and written, where they lie. */
+MATH int tensor_is_plain(const struct row_tensor *tensor) { return tensor->dtype == REAL_DTYPE && tensor->class_stride == 1; }
+
 /* What is kept of a group's rows between the passes, if it fits: rows that are not plain are
  * unpacked to here once, and exp_scaled goes here. */
 #define SCRATCH 4096
@@ -90,12 +93,12 @@ MATH int wants_gap(const struct row_job *job, int with_target)
 /* Rows of a group along the row: as many as share what lies between the passes, while what they
  * keep stays in cache. */
 #define GROUP_ROWS 16
+/* Never 0. */
 MATH size_t along_pitch(size_t classes) { return (classes + VEC_WIDTH) / VEC_WIDTH * VEC_WIDTH; }
 MATH size_t along_group(const struct row_job *job)
 {
     size_t group = job->classes <= 256 ? GROUP_ROWS : job->classes <= 2048 ? 8 : 2, fit = SCRATCH / along_pitch(job->classes);
-    int plain = job->in.dtype == REAL_DTYPE && job->in.class_stride == 1;
-    return plain || fit == 0 || group < fit ? group : fit;
+    return tensor_is_plain(&job->in) || fit == 0 || group < fit ? group : fit;
 }
 
 /* What follows from the rows' maxima, for a group. */
@@ -117,7 +120,7 @@ MATH void softmax_along(struct row_job *job, struct row_pass *pass, size_t first
     const int want_entropy = !plain && job->options && job->options->want_entropy, want_gap = !plain && wants_gap(job, with_target);
     const int want_out2 = !plain && job->out2.data, sums = plain || !(job->have_state || job->max_only);
     const int keep = write == WRITE_SOFTMAX && job->out.data && (plain || (!job->have_state && !job->options)) &&
-                     (fits || (job->out.dtype == REAL_DTYPE && job->out.class_stride == 1));
+                     (fits || tensor_is_plain(&job->out));
     struct row_operands from = {.w = plain_view(NULL)};
     if (!plain) from.w = weights_of(job), from.target = target_of(job);
     if (with_target) load_target_logits(job, pass, first, count);
@@ -214,8 +217,9 @@ static void softmax_along_any(struct row_job *job, struct row_pass *pass, size_t
 static size_t softmax_along_group(struct row_job *job, struct row_pass *pass, size_t first, enum write_term write, int with_target)
 {
     const size_t group = along_group(job), left = job->rows - first, count = left < group ? left : group;
-    int packed = job->in.dtype == REAL_DTYPE && job->in.class_stride == 1, fits = count * along_pitch(job->classes) <= SCRATCH;
-    int plain = !job->options && !job->have_state && !job->have_max && !job->max_only && !job->want_argmax && (packed || fits);
+    int fits = count * along_pitch(job->classes) <= SCRATCH;
+    int plain = !job->options && !job->have_state && !job->have_max && !job->max_only && !job->want_argmax &&
+                (fits || tensor_is_plain(&job->in));
     (plain ? softmax_along_plain : softmax_along_any)(job, pass, first, count, write, with_target);
     return count;
 }
