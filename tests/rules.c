@@ -19,6 +19,14 @@ const xent_tensor *store(struct stored *s, xent_dtype dtype, int32_t ndim, int64
     return &s->tensor;
 }
 
+xent_cross_entropy_options cross_entropy_defaults(xent_reduction reduction)
+{
+    xent_cross_entropy_options options;
+    assert_int_equal(xent_cross_entropy_options_init(&options, sizeof options), XENT_OK);
+    options.reduction = reduction;
+    return options;
+}
+
 void assert_near(const char *what, int64_t at, xent_dtype dtype, double got, double exact, double bound)
 {
     double ulps = fabs(got - exact) / ldexp(1, exact == 0 ? -1074 : ilogb(exact) - 52);

@@ -16,6 +16,9 @@ struct stored {
 /* Of shape (), (rows) or (rows, columns). values NULL: an output, which holds anything. */
 const xent_tensor *store(struct stored *s, xent_dtype dtype, int32_t ndim, int64_t rows, int64_t columns, const double *values);
 
+/* PyTorch's defaults, with this reduction. */
+xent_cross_entropy_options cross_entropy_defaults(xent_reduction reduction);
+
 /* Fails unless got is within bound ulps (of f32, f64) of exact. */
 void assert_near(const char *what, int64_t at, xent_dtype dtype, double got, double exact, double bound);
 

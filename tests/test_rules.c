@@ -64,14 +64,6 @@ static void ask(xent_tier tier, const struct question *q, const struct answer *e
     }
 }
 
-static xent_cross_entropy_options defaults(xent_reduction reduction)
-{
-    xent_cross_entropy_options options;
-    assert_int_equal(xent_cross_entropy_options_init(&options, sizeof options), XENT_OK);
-    options.reduction = reduction;
-    return options;
-}
-
 static void class_weights_and_their_mean(xent_tier tier)
 {
     static const struct answer expected = {
@@ -82,7 +74,7 @@ static void class_weights_and_their_mean(xent_tier tier)
         .gradient = {-0.48768142353826947, 0.02422301857395562, 0.37891176267624048, 0.084546642288073374,
             2.8121166266581893e-4, 0.30838603381613527, 0.0093124513052339158, -0.317979696784035, 0, 0, 0, 0},
     };
-    struct question q = {.class_weight = class_weight, .options = defaults(XENT_REDUCTION_MEAN)};
+    struct question q = {.class_weight = class_weight, .options = cross_entropy_defaults(XENT_REDUCTION_MEAN)};
     ask(tier, &q, &expected, false);
 }
 
@@ -96,7 +88,7 @@ static void a_sum(xent_tier tier)
         .gradient = {-0.3657610676537021, 0.018167263930466715, 0.28418382200718036, 0.063409981716055031,
             2.109087469993642e-4, 0.23128952536210145, 0.0069843384789254368, -0.23848477258802625, 0, 0, 0, 0},
     };
-    struct question q = {.class_weight = class_weight, .options = defaults(XENT_REDUCTION_SUM)};
+    struct question q = {.class_weight = class_weight, .options = cross_entropy_defaults(XENT_REDUCTION_SUM)};
     ask(tier, &q, &expected, false);
 }
 
@@ -110,7 +102,7 @@ static void a_loss_a_row_and_its_incoming_gradient(xent_tier tier)
         .gradient = {-0.73152213530740421, 0.03633452786093343, 0.56836764401436072, 0.12681996343211006,
             -1.5818156024952315e-4, -0.17346714402157609, -0.0052382538591940776, 0.17886357944101969, 0, 0, 0, 0},
     };
-    struct question q = {.class_weight = class_weight, .incoming = incoming, .options = defaults(XENT_REDUCTION_NONE)};
+    struct question q = {.class_weight = class_weight, .incoming = incoming, .options = cross_entropy_defaults(XENT_REDUCTION_NONE)};
     ask(tier, &q, &expected, false);
 }
 
@@ -124,7 +116,7 @@ static void label_smoothing(xent_tier tier)
         .gradient = {-0.40001162372333862, -0.055703952772415204, 0.36969622930258679, 0.086019347193167026,
             -0.020437879432709525, 0.35033452672060689, -0.049404365352014806, -0.28049228193588256, 0, 0, 0, 0},
     };
-    struct question q = {.class_weight = class_weight, .options = defaults(XENT_REDUCTION_MEAN)};
+    struct question q = {.class_weight = class_weight, .options = cross_entropy_defaults(XENT_REDUCTION_MEAN)};
     q.options.label_smoothing = 0.125;
     ask(tier, &q, &expected, true);
 }
@@ -139,7 +131,7 @@ static void label_smoothing_of_1(xent_tier tier)
         .gradient = {0.0092389323462978966, -0.10683273606953329, 0.15918382200718036, -0.061590018283944969,
             -0.12457818250600127, 0.33757905072420291, -0.11103132304214913, -0.10196954517605251, 0, 0, 0, 0},
     };
-    struct question q = {.options = defaults(XENT_REDUCTION_MEAN)};
+    struct question q = {.options = cross_entropy_defaults(XENT_REDUCTION_MEAN)};
     q.options.label_smoothing = 1;
     ask(tier, &q, &expected, true);
 }
@@ -155,7 +147,7 @@ static void z_loss(xent_tier tier)
             0.001141253376143887, 1.2515362944478125, 0.037793121350388298, -0.27102301027679699, 0, 0, 0, 0},
         .z_loss = {1.9810376837885704, 4.1570941169267628, 0},
     };
-    struct question q = {.class_weight = class_weight, .options = defaults(XENT_REDUCTION_MEAN)};
+    struct question q = {.class_weight = class_weight, .options = cross_entropy_defaults(XENT_REDUCTION_MEAN)};
     q.options.z_loss = 0.25;
     ask(tier, &q, &expected, true);
 }
@@ -170,7 +162,7 @@ static void softcap(xent_tier tier)
         .gradient = {-0.27200395955249596, 0.03407601877094074, 0.10300465596722849, 0.10558939632855319,
             8.80550537706336e-4, 0.014469146555873438, 0.045693068424861258, -0.20312347044861217, 0, 0, 0, 0},
     };
-    struct question q = {.class_weight = class_weight, .options = defaults(XENT_REDUCTION_MEAN)};
+    struct question q = {.class_weight = class_weight, .options = cross_entropy_defaults(XENT_REDUCTION_MEAN)};
     q.options.softcap = 2;
     ask(tier, &q, &expected, true);
 }
@@ -185,7 +177,7 @@ static void focal_loss(xent_tier tier)
         .gradient = {-0.51286767231868864, 0.025474013470562515, 0.39848061533286017, 0.088913043515265954,
             3.3196241907696749e-4, 0.36404099611192646, 0.010993085541034602, -0.37536604407203803, 0, 0, 0, 0},
     };
-    struct question q = {.class_weight = class_weight, .options = defaults(XENT_REDUCTION_MEAN)};
+    struct question q = {.class_weight = class_weight, .options = cross_entropy_defaults(XENT_REDUCTION_MEAN)};
     q.options.focal_gamma = 2;
     ask(tier, &q, &expected, true);
 }
@@ -200,7 +192,7 @@ static void row_weights(xent_tier tier)
         .gradient = {-0.62701897312063218, 0.031143881023657226, 0.48717226629802347, 0.10870282579895148,
             1.2051928399963669e-4, 0.13216544306405797, 0.0039910505593859639, -0.13627701290744357, 0, 0, 0, 0},
     };
-    struct question q = {.class_weight = class_weight, .row_weight = weight_of_rows, .options = defaults(XENT_REDUCTION_MEAN)};
+    struct question q = {.class_weight = class_weight, .row_weight = weight_of_rows, .options = cross_entropy_defaults(XENT_REDUCTION_MEAN)};
     ask(tier, &q, &expected, false);
 }
 
@@ -214,7 +206,7 @@ static void the_divisor_may_be_the_rows(xent_tier tier)
         .gradient = {-0.27432080074027658, 0.013625447947850036, 0.21313786650538527, 0.047557486287041273,
             5.272718674984105e-5, 0.057822381340525363, 0.0017460846197313592, -0.059621193147006563, 0, 0, 0, 0},
     };
-    struct question q = {.class_weight = class_weight, .row_weight = weight_of_rows, .options = defaults(XENT_REDUCTION_MEAN)};
+    struct question q = {.class_weight = class_weight, .row_weight = weight_of_rows, .options = cross_entropy_defaults(XENT_REDUCTION_MEAN)};
     q.options.divisor_kind = XENT_DIVISOR_ROWS;
     ask(tier, &q, &expected, false);
 }
@@ -231,7 +223,7 @@ static void the_divisor_may_be_given(xent_tier tier)
         .z_loss = {1.9810376837885704, 4.1570941169267628, 0},
         .largest = {0.0667, 0.00682, 0.107, 0.0238, 2.29e-4, 0.252, 0.00759, 0.0333, 0, 0, 0, 0},
     };
-    struct question q = {.class_weight = class_weight, .options = defaults(XENT_REDUCTION_MEAN)};
+    struct question q = {.class_weight = class_weight, .options = cross_entropy_defaults(XENT_REDUCTION_MEAN)};
     q.options.divisor_kind = XENT_DIVISOR_GIVEN;
     q.options.divisor = 7.5;
     q.options.z_loss = 0.25;
@@ -253,7 +245,7 @@ static void a_distribution_as_target(xent_tier tier)
             0.96214237901537645, 1.3788090456820431, 0.045475712348709779},
         .largest = {0.0895, 0.0833, 0.189, 0.0423, 0.167, 0.308, 0.0833, 0.0833, 0.0208, 0.25, 0.0417, 0.291},
     };
-    struct question q = {.distribution = distribution, .options = defaults(XENT_REDUCTION_MEAN)};
+    struct question q = {.distribution = distribution, .options = cross_entropy_defaults(XENT_REDUCTION_MEAN)};
     ask(tier, &q, &expected, true);
 }
 
@@ -271,7 +263,7 @@ static void a_smoothed_and_weighted_distribution(xent_tier tier)
             0.26541714883463215, 0.011668595338528601, 0.40250144650389645, 0.057708574417316075, 0.6494461058353791,
             2.5977844233415164, 2.7920883175061373, 0.01534805291768955},
     };
-    struct question q = {.distribution = distribution, .class_weight = class_weight, .row_weight = weight_of_rows, .options = defaults(XENT_REDUCTION_MEAN)};
+    struct question q = {.distribution = distribution, .class_weight = class_weight, .row_weight = weight_of_rows, .options = cross_entropy_defaults(XENT_REDUCTION_MEAN)};
     q.options.label_smoothing = 0.25;
     ask(tier, &q, &expected, true);
 }
@@ -287,7 +279,7 @@ static void everything_at_once(xent_tier tier)
             0.002129760357152409, -0.24681035773563172, -0.029721525540744986, 0.0071365009512409921, 0, 0, 0, 0},
         .z_loss = {2.6934241889418246, 1.3087727755502436, 0},
     };
-    struct question q = {.class_weight = class_weight, .row_weight = weight_of_rows, .incoming = incoming, .options = defaults(XENT_REDUCTION_NONE)};
+    struct question q = {.class_weight = class_weight, .row_weight = weight_of_rows, .incoming = incoming, .options = cross_entropy_defaults(XENT_REDUCTION_NONE)};
     q.options.label_smoothing = 0.125;
     q.options.z_loss = 0.25;
     q.options.softcap = 4;

@@ -274,35 +274,27 @@ static void nll(xent_tier tier, const xent_cross_entropy_options *given, bool by
     }
 }
 
-static xent_cross_entropy_options nll_defaults(xent_reduction reduction)
-{
-    xent_cross_entropy_options options;
-    assert_int_equal(xent_cross_entropy_options_init(&options, sizeof options), XENT_OK);
-    options.reduction = reduction;
-    return options;
-}
-
 static void nll_mean(xent_tier tier)
 {
-    const xent_cross_entropy_options options = nll_defaults(XENT_REDUCTION_MEAN);
+    const xent_cross_entropy_options options = cross_entropy_defaults(XENT_REDUCTION_MEAN);
     nll(tier, &options, false, &(const struct nll_answer){{0.75, 0.9375, 0}, 1.6875, 2, 0.84375, {-0.25, -0.75, 0}});
 }
 
 static void nll_sum(xent_tier tier)
 {
-    const xent_cross_entropy_options options = nll_defaults(XENT_REDUCTION_SUM);
+    const xent_cross_entropy_options options = cross_entropy_defaults(XENT_REDUCTION_SUM);
     nll(tier, &options, false, &(const struct nll_answer){{0.75, 0.9375, 0}, 1.6875, 2, 0.84375, {-0.5, -1.5, 0}});
 }
 
 static void nll_of_rows_and_their_incoming_gradient(xent_tier tier)
 {
-    const xent_cross_entropy_options options = nll_defaults(XENT_REDUCTION_NONE);
+    const xent_cross_entropy_options options = cross_entropy_defaults(XENT_REDUCTION_NONE);
     nll(tier, &options, false, &(const struct nll_answer){{0.75, 0.9375, 0}, 1.6875, 2, 0.84375, {-1, 0.75, 0}});
 }
 
 static void nll_of_weighted_rows(xent_tier tier)
 {
-    xent_cross_entropy_options options = nll_defaults(XENT_REDUCTION_MEAN);
+    xent_cross_entropy_options options = cross_entropy_defaults(XENT_REDUCTION_MEAN);
     options.divisor_kind = XENT_DIVISOR_ROWS;
     nll(tier, &options, true, &(const struct nll_answer){{3, 0.234375, 0}, 3.234375, 2, 1.6171875, {-1, -0.1875, 0}});
     options.divisor_kind = XENT_DIVISOR_GIVEN;
