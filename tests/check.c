@@ -2,6 +2,9 @@
 
 #include "check.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 #include <float.h>
 #include <math.h>
 #include <stdio.h>
@@ -59,6 +62,33 @@ size_t check_tiers(xent_tier tiers[XENT_TIER_COUNT])
     }
     return count;
 }
+
+#if defined(__x86_64__)
+/* Whether the CPU tells which vector registers are in use. */
+static bool tells_use(void)
+{
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    return check_tier_available(XENT_TIER_AVX2) && __get_cpuid_count(13, 1, &a, &b, &c, &d) && (a & 4) != 0;
+}
+
+void check_clear_uppers(void)
+{
+    if (tells_use()) __asm__ volatile("vzeroupper");
+}
+
+bool check_uppers_clear(void)
+{
+    unsigned in_use = 0, high = 0;
+    if (tells_use()) __asm__ volatile("xgetbv" : "=a"(in_use), "=d"(high) : "c"(1));
+    return (in_use & 4) == 0;
+}
+#else
+void check_clear_uppers(void) {}
+bool check_uppers_clear(void)
+{
+    return true;
+}
+#endif
 
 bool check_tier_fused(xent_tier tier)
 {

@@ -36,6 +36,12 @@ size_t check_tiers(xent_tier tiers[XENT_TIER_COUNT]);
 
 bool check_tier_available(xent_tier tier);
 
+/* AVX and AVX-512 leave the upper halves of vector registers in use until they are cleared, and
+ * SSE code, the caller's own, takes three times as long the while (Zen 4). Clears them; whether they are
+ * clear. On CPUs that can't tell, they are taken to be. */
+void check_clear_uppers(void);
+bool check_uppers_clear(void);
+
 /* Whether the tier shares the one answer: all but sse2, which has no FMA. */
 bool check_tier_fused(xent_tier tier);
 

@@ -222,7 +222,13 @@ struct results run_problem(const struct problem *problem, const struct layout *l
         .execution = check_execution(tier),
         .placement = placement,
     };
+    check_clear_uppers();
     runners[problem->kernel](&run);
+    const bool clear = check_uppers_clear();
     finish_run(&run);
+    if (!clear) {
+        print_run(problem, layout, tier);
+        fail_msg("the upper halves of vector registers are left in use");
+    }
     return run.results;
 }

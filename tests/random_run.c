@@ -164,7 +164,9 @@ void random_call_run(const struct random_call *call, const struct way *way, stru
             given[slot] = &tensors[slot];
         }
         xent_error error = {.row = -1};
+        check_clear_uppers();
         const xent_status status = invoke(call, way, given, from * call->inner, part, to, &error);
+        assert_true(check_uppers_clear());
         if (status != XENT_OK) assert_status(status, XENT_ERROR_NON_FINITE, &error);
         if (status == XENT_OK || to->status != XENT_OK) continue;
         to->status = status;
