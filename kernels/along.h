@@ -22,12 +22,6 @@ MATH size_t block_count(size_t classes, size_t first) { return classes - first <
 
 /* -- Maximum -- */
 
-/* The lanes' maxima are kept for each of up to CHUNKS chunks: only a chunk that holds the row's
- * maximum need look out for it later. */
-#define CHUNKS 64
-MATH size_t chunk_classes(size_t classes) { return BLOCK * (classes / (BLOCK * CHUNKS) + 1); }
-MATH size_t chunk_count(size_t classes) { return (classes + chunk_classes(classes) - 1) / chunk_classes(classes); }
-
 /* Vectors of maxima that do not wait for each other. */
 #define MAXIMA (VECTORS < 4 ? 4 : VECTORS)
 
@@ -50,25 +44,17 @@ MATH vec run_max(const real *x, size_t count)
     return lanes[0];
 }
 
-/* The lanes' maxima of a row, and of its chunks. */
-MATH void along_max(const struct row_view *row, size_t classes, real lanes[VEC_WIDTH], real (*chunks)[VEC_WIDTH])
+/* The lanes' maxima of a row. */
+MATH vec along_max(const struct row_view *row, size_t classes)
 {
     real tile[BLOCK];
     vec all = vec_set((real)-INFINITY);
-    const size_t chunk = chunk_classes(classes);
-    for (size_t begin = 0; begin < classes; begin += chunk) {
-        vec max = vec_set((real)-INFINITY);
-        size_t end = begin + chunk < classes ? begin + chunk : classes;
-        if (view_is_plain(row)) max = run_max((const real *)row->data + begin, end - begin);
-        else
-            for (size_t first = begin; first < end; first += BLOCK) {
-                size_t count = block_count(end, first);
-                max = vec_max(run_max(row_read(row, first, count, tile), count), max);
-            }
-        vec_store(chunks[begin / chunk], max);
-        all = vec_max(all, max);
+    if (view_is_plain(row)) return run_max(row->data, classes);
+    for (size_t first = 0; first < classes; first += BLOCK) {
+        size_t count = block_count(classes, first);
+        all = vec_max(run_max(row_read(row, first, count, tile), count), all);
     }
-    vec_store(lanes, all);
+    return all;
 }
 
 /* The maxima of a vector of rows: of count, whose lanes' maxima are given. */
@@ -116,15 +102,23 @@ struct block_args {
     const struct row_target *target;
 };
 
+/* What is noted beside a sum. */
+struct block_notes {
+    veci ties; /* of SUM_..._BUT_MAX */
+    vec max;   /* of x, NaN passed over, where that is asked for */
+};
+
 /* The terms of n classes of a block, from class at on; 0 in the other lanes. */
-MATH vec block_step(enum sum_term term, const struct block_args *a, size_t at, const size_t n, veci *ties)
+MATH vec block_step(enum sum_term term, const struct block_args *a, size_t at, const size_t n, const int want_max, struct block_notes *notes)
 {
-    const real fill = sum_stores(term) ? (real)-INFINITY : 0; /* whose exponential is nothing */
+    const int exps = sum_stores(term) || term == SUM_KEPT_BUT_MAX;
+    const real fill = exps ? (real)-INFINITY : 0; /* whose exponential is nothing */
     const int whole = n == VEC_WIDTH;
     vec zero = vec_set(0), x = whole ? vec_load(a->x + at) : vec_load_partial(a->x + at, n, vec_set(fill));
     vec x2 = !sum_reads_second(term) ? zero : whole ? vec_load(a->x2 + at) : vec_load_partial(a->x2 + at, n, zero);
     vec w = !sum_reads_weight(term) ? zero : whole ? vec_load(a->w + at) : vec_load_partial(a->w + at, n, zero);
-    vec stored, value = sum_value(term, x, x2, w, a->row, a->target, &stored, ties);
+    vec stored, value = sum_value(term, x, x2, w, a->row, a->target, &stored, &notes->ties);
+    if (want_max) notes->max = vec_max(x, notes->max);
     if (sum_stores(term) && whole) vec_store(a->store + at, stored);
     else if (sum_stores(term)) vec_store_partial(a->store + at, stored, n);
     else if (!whole) {
@@ -137,16 +131,16 @@ MATH vec block_step(enum sum_term term, const struct block_args *a, size_t at, c
 
 /* The 32 virtual lanes' sums of a block, folded wide: of count classes, which are some whole steps,
  * and perhaps a last one that ends among the lanes. */
-MATH fold8 block_sum(const enum sum_term term, const struct block_args *a, const size_t count, veci *ties)
+MATH fold8 block_sum(const enum sum_term term, const struct block_args *a, const size_t count, const int want_max, struct block_notes *notes)
 {
     const size_t whole = count / LANES, steps = (count + LANES - 1) / LANES;
     vec lanes[VECTORS];
     ROLLED for (size_t k = 0; k < VECTORS; k++) {
         size_t column = k * VEC_WIDTH, at = whole * LANES + column;
         vec rest = vec_set(0);
-        if (whole < steps && at + VEC_WIDTH <= count) rest = block_step(term, a, at, VEC_WIDTH, ties);
-        else if (whole < steps && at < count) rest = block_step(term, a, at, count - at, ties);
-#define STEP(s) ((s) < whole ? block_step(term, a, (s) * LANES + column, VEC_WIDTH, ties) : rest)
+        if (whole < steps && at + VEC_WIDTH <= count) rest = block_step(term, a, at, VEC_WIDTH, want_max, notes);
+        else if (whole < steps && at < count) rest = block_step(term, a, at, count - at, want_max, notes);
+#define STEP(s) ((s) < whole ? block_step(term, a, (s) * LANES + column, VEC_WIDTH, want_max, notes) : rest)
         vec low = STEP(0), high, last;
         if (steps > 1) low = vec_add(low, STEP(1));
         if (steps > 2) {
@@ -182,57 +176,139 @@ static total along_sum(enum sum_term term, const struct row_operands *from, size
 {
     real tile[BLOCK], tile2[BLOCK], tile3[BLOCK];
     fold8 sum = fold8_zero();
-    veci ties = veci_set(0);
+    struct block_notes unused = {veci_set(0), vec_set(0)};
     for (size_t first = 0; first < classes; first += BLOCK) {
         size_t count = block_count(classes, first);
         struct block_args a = {.row = row, .target = &from->target};
         a.x = row_read(&from->x, first, count, tile);
         a.x2 = from->x2.data && sum_reads_second(term) ? row_read(&from->x2, first, count, tile2) : a.x;
         a.w = from->w.data && sum_reads_weight(term) ? row_read(&from->w, first, count, tile3) : a.x;
-        sum = fold8_add(sum, block_sum(term, &a, count, &ties));
+        sum = fold8_add(sum, block_sum(term, &a, count, 0, &unused));
     }
     return fold8_total(sum);
 }
 
-/* Sum of exp_scaled over all elements but those equal to the maximum, and the number of
- * these. store: plain reals, where exp_scaled of every element goes as well, or NULL. x is shifted
- * already. chunks: their lanes' maxima, before the shift; NULL: every chunk may hold the maximum. */
-MATH total along_exp_sum(const struct row_view *x, real *store, size_t classes, const struct row_lanes *row,
-                           real (*chunks)[VEC_WIDTH], real max, double *ties, struct bins *bins)
+/* The lanes' maxima are kept for each of up to CHUNKS chunks: only one that holds the row's maximum is
+ * looked at again. */
+#define CHUNKS 64
+MATH size_t chunk_classes(size_t classes) { return BLOCK * (classes / (BLOCK * CHUNKS) + 1); }
+MATH size_t chunk_count(size_t classes) { return (classes + chunk_classes(classes) - 1) / chunk_classes(classes); }
+
+/* Blocks of a row, or of a stretch of it, whose sums are kept until the maximum is known. */
+#define STRETCH_BLOCKS 1024
+#define STRETCH (STRETCH_BLOCKS * BLOCK)
+
+/* One pass over at most a stretch, by a row's constants or by a guess at them: the lanes' maxima of its chunks,
+ * and each block's sum of exp_scaled, maxima included. store: plain reals, where exp_scaled goes as well, or
+ * NULL. Returns the lanes' maxima of all. */
+MATH vec along_exp(const struct row_view *x, real *store, size_t classes, const struct row_lanes *row,
+                   real (*chunks)[VEC_WIDTH], total *sums)
 {
     real tile[BLOCK], tile2[BLOCK];
-    total sums[STEPS], sum = fold8_total(fold8_zero());
-    size_t pending = 0;
+    vec all = vec_set((real)-INFINITY);
     const size_t chunk = chunk_classes(classes);
-    int64_t found = 0;
-    if (classes > BLOCK) *bins = (struct bins){{0}};
-    for (size_t begin = 0; begin < classes; begin += chunk) {
-        size_t end = begin + chunk < classes ? begin + chunk : classes;
-        int holds_max = !chunks || mask_any(vec_equal(vec_load(chunks[begin / chunk]), vec_set(max)));
-        for (size_t first = begin; first < end; first += BLOCK) {
-            veci equal = veci_set(0);
+    for (size_t first = 0, end = chunk; first < classes; end += chunk) {
+        struct block_notes notes = {veci_set(0), vec_set((real)-INFINITY)};
+        for (; first < classes && first < end; first += BLOCK) {
             size_t count = block_count(classes, first);
             struct block_args a = {.row = row};
             a.x = row_read(x, first, count, tile);
             a.store = store ? store + first : tile2;
-            sum = fold8_total(count < BLOCK ? block_sum(SUM_EXP_BUT_MAX, &a, count, &equal)
-                              : holds_max   ? block_sum(SUM_EXP_BUT_MAX, &a, BLOCK, &equal)
-                                            : block_sum(SUM_EXP, &a, BLOCK, &equal));
-            if (holds_max) found += veci_reduce_add(equal);
-            if (count < BLOCK && max == (real)-INFINITY) found -= (int64_t)((VEC_WIDTH - count % VEC_WIDTH) % VEC_WIDTH); /* lanes beyond the row */
-            if (classes <= BLOCK) break;
-            /* Into the bins when the next blocks are under way, lest these wait. */
-            sums[pending++] = sum;
-            if (pending < STEPS && first + BLOCK < classes) continue;
-            for (size_t b = 0; b < pending; b++) bins_add_total(bins, sums[b]);
-            pending = 0;
+            *sums++ = fold8_total(count < BLOCK ? block_sum(SUM_EXP, &a, count, 1, &notes) : block_sum(SUM_EXP, &a, BLOCK, 1, &notes));
+        }
+        vec_store(*chunks++, notes.max);
+        all = vec_max(all, notes.max);
+    }
+    return all;
+}
+
+/* What along_exp left, once the maximum is known: sums again those blocks that may hold it, without the elements equal to it, which
+ * it counts, and puts all sums into the bins. */
+MATH double along_settle(const struct row_view *x, const real *kept, size_t classes, const struct row_lanes *row, real max,
+                         real (*chunks)[VEC_WIDTH], total *sums, double shifter, struct bins *bins)
+{
+    real tile[BLOCK], tile2[BLOCK];
+    const size_t chunk = chunk_classes(classes);
+    struct bins into = *bins;
+    uint64_t holding = 0;
+    int64_t found = 0;
+    for (size_t c = 0; c * chunk < classes; c++)
+        holding |= (uint64_t)mask_any(vec_equal(vec_load(chunks[c]), row->max)) << c; /* no branch: it would be mispredicted */
+    for (; holding; holding &= holding - 1) {
+        size_t c = (size_t)__builtin_ctzll(holding);
+        size_t end = (c + 1) * chunk < classes ? (c + 1) * chunk : classes;
+        for (size_t first = c * chunk; first < end; first += BLOCK) {
+            size_t count = block_count(classes, first);
+            struct block_notes notes = {veci_set(0), vec_set(0)};
+            struct block_args a = {.x = row_read(x, first, count, tile), .store = tile2, .row = row};
+            if (kept) {
+                a.x2 = kept + first;
+                sums[first / BLOCK] = fold8_total(block_sum(SUM_KEPT_BUT_MAX, &a, count, 0, &notes));
+            } else sums[first / BLOCK] = fold8_total(block_sum(SUM_EXP_BUT_MAX, &a, count, 0, &notes));
+            found += veci_reduce_add(notes.ties);
         }
     }
-    *ties = (double)found;
-    return classes > BLOCK ? bins_total(bins) : sum;
+    if (max == (real)-INFINITY) found -= (int64_t)((VEC_WIDTH - classes % VEC_WIDTH) % VEC_WIDTH); /* lanes beyond the row */
+    for (size_t b = 0; b * BLOCK < classes; b++) bins_add_total(&into, sums[b], shifter);
+    *bins = into;
+    return (double)found;
+}
+
+/* The whole of it, by a row's own constants: the sum of exp_scaled over all elements but those equal to the
+ * maximum, and the number of these. x is shifted already. chunks: room. */
+MATH total along_exp_sum(const struct row_view *x, real *store, size_t classes, const struct row_lanes *row, real max,
+                         double shifter, real (*chunks)[VEC_WIDTH], total *sums, double *ties, struct bins *bins)
+{
+    real tile[BLOCK], tile2[BLOCK];
+    *ties = 0.0;
+    if (classes == 0) return fold8_total(fold8_zero());
+    if (classes <= BLOCK) {
+        struct block_notes notes = {veci_set(0), vec_set(0)};
+        struct block_args a = {.x = row_read(x, 0, classes, tile), .store = store ? store : tile2, .row = row};
+        total sum = fold8_total(block_sum(SUM_EXP_BUT_MAX, &a, classes, 0, &notes));
+        int64_t beyond = max == (real)-INFINITY ? (int64_t)((VEC_WIDTH - classes % VEC_WIDTH) % VEC_WIDTH) : 0;
+        *ties = (double)(veci_reduce_add(notes.ties) - beyond);
+        return sum;
+    }
+    *bins = (struct bins){{0}};
+    for (size_t first = 0; first < classes; first += STRETCH) {
+        size_t count = classes - first < STRETCH ? classes - first : STRETCH;
+        struct row_view part = *x;
+        part.data = view_at(x, first);
+        along_exp(&part, store ? store + first : NULL, count, row, chunks, sums);
+        *ties += along_settle(&part, store ? store + first : NULL, count, row, max, chunks, sums, shifter, bins);
+    }
+    return bins_total(bins);
 }
 
 /* -- Writing -- */
+
+/* Of packed elements. row and to do not overlap, so that the constants stay in registers. */
+MATH void run_write(const enum write_term term, const real *x, const real *x2, const real *w, real *to, size_t count,
+                    const struct row_lanes *lanes, const struct row_target *target)
+{
+    const struct row_lanes row = *lanes;
+    const size_t whole = count / VEC_WIDTH * VEC_WIDTH;
+    /* Cheap terms four vectors at a time. */
+    const size_t step = (term == WRITE_SCALED || term == WRITE_LIFTED || term == WRITE_LOG_SOFTMAX) ? 4 * VEC_WIDTH : VEC_WIDTH;
+    vec zero = vec_set(0);
+    size_t j = 0;
+#define WRITE(at) \
+    vec_store(to + (at), write_value(term, vec_load(x + (at)), vec_load(x2 + (at)), vec_load(w + (at)), &row, target))
+    for (; j + step <= whole; j += step)
+        UNROLL for (size_t u = 0; u < step; u += VEC_WIDTH) WRITE(j + u);
+    for (; j < whole; j += VEC_WIDTH) WRITE(j);
+    if (whole == count) return;
+    if (term == WRITE_SCALED && x != to && whole) { /* the last ones are written twice */
+        WRITE(count - VEC_WIDTH);
+        return;
+    }
+#undef WRITE
+    size_t n = count - whole;
+    vec value = write_value(term, vec_load_partial(x + whole, n, zero), vec_load_partial(x2 + whole, n, zero),
+                            vec_load_partial(w + whole, n, zero), &row, target);
+    vec_store_partial(to + whole, value, n);
+}
 
 MATH void along_write(const enum write_term term, const struct row_operands *from, const struct row_view *out,
                       size_t classes, const struct row_lanes *row)
@@ -240,31 +316,11 @@ MATH void along_write(const enum write_term term, const struct row_operands *fro
     real tile[BLOCK], tile2[BLOCK], tile3[BLOCK];
     int in_place = view_is_plain(out);
     for (size_t first = 0; first < classes; first += BLOCK) {
-        size_t count = block_count(classes, first), whole = count / VEC_WIDTH * VEC_WIDTH;
+        size_t count = block_count(classes, first);
         const real *x = row_read(&from->x, first, count, tile);
         const real *x2 = write_reads_second(term) && from->x2.data ? row_read(&from->x2, first, count, tile2) : x;
         const real *w = write_reads_weight(term) && from->w.data ? row_read(&from->w, first, count, tile3) : x;
-        real *to = in_place ? (real *)out->data + first : tile;
-        vec zero = vec_set(0);
-        /* Cheap terms four vectors at a time. */
-        const size_t step = term == WRITE_SCALED || term == WRITE_LOG_SOFTMAX ? 4 * VEC_WIDTH : VEC_WIDTH;
-        size_t j = 0;
-#define WRITE(at) \
-    vec_store(to + (at), write_value(term, vec_load(x + (at)), vec_load(x2 + (at)), vec_load(w + (at)), row, &from->target))
-        for (; j + step <= whole; j += step)
-            UNROLL for (size_t u = 0; u < step; u += VEC_WIDTH) WRITE(j + u);
-        for (; j < whole; j += VEC_WIDTH) WRITE(j);
-        if (term == WRITE_SCALED && x != to && whole && whole < count) { /* the last ones are written twice */
-            WRITE(count - VEC_WIDTH);
-            whole = count;
-        }
-#undef WRITE
-        if (whole < count) {
-            size_t n = count - whole;
-            vec value = write_value(term, vec_load_partial(x + whole, n, zero), vec_load_partial(x2 + whole, n, zero),
-                                    vec_load_partial(w + whole, n, zero), row, &from->target);
-            vec_store_partial(to + whole, value, n);
-        }
+        run_write(term, x, x2, w, in_place ? (real *)out->data + first : tile, count, row, &from->target);
         if (!in_place) view_write(out, first, count, tile);
     }
 }

@@ -1,9 +1,9 @@
 /* Sums of the blocks of a long row, which come out the same in whatever order the blocks are
  * added, and however a row was cut between blocks.
  *
- * A block's sum of exp_scaled is below 2^(EXP_BIAS + 9). It is cut, from the top, into multiples of
- * 2^(EXP_BIAS - 30), 2^(EXP_BIAS - 69), ... of at most 39 bits, by adding and subtracting 1.5 2^52
- * times such a unit. Each part is added to its own bin, and up to 2^14 blocks (four million
+ * A block's sum of exp(x - max) is at most 2^8, and of exp_scaled, where it is off by what row_inverse
+ * is but for a power of two, below 2^9 units. It is cut, from the top, into multiples of
+ * 2^-30 units, 2^-69, ... of at most 39 bits, by adding and subtracting 1.5 2^52 times such a number. Each part is added to its own bin, and up to 2^14 blocks (four million
  * classes) that is exact; longer rows lose nothing but the promise. What is left after four cuts
  * is less than 2^-147 of the row's greatest term, and rounds as it will. (Demmel and Nguyen,
  * "Parallel reproducible summation", 2015; here the scale is known beforehand.) */
@@ -14,16 +14,22 @@
 
 #define BINS 5
 
-/* 1.5 2^(52 + EXP_BIAS - 30); EXP_ROW_SCALE is below 1.09 2^EXP_BIAS. */
-#define BINS_SHIFTER (0x1.8p+22 / EXP_UNBIAS)
+/* EXP_ROW_SCALE's power of two: its digits are below 1.09. */
+#ifdef XENT_REAL_F64
+#define BINS_SCALE 0x1p+140
+#else
+#define BINS_SCALE 0x1p+68
+#endif
+
+/* 1.5 2^(52 - 30) units. unit: see exp_row_unit. */
+MATH double bins_shifter(real unit) { return 0x1.8p+22 * BINS_SCALE / unit; }
 
 struct bins {
     double part[BINS];
 };
 
-MATH void bins_add(struct bins *bins, double sum)
+MATH void bins_add(struct bins *bins, double sum, double shifter)
 {
-    double shifter = BINS_SHIFTER;
     UNROLL for (int b = 0; b < BINS - 1; b++) {
         double part = (sum + shifter) - shifter;
         bins->part[b] += part;
@@ -35,10 +41,10 @@ MATH void bins_add(struct bins *bins, double sum)
 }
 
 #ifdef XENT_REAL_F64
-MATH void bins_add_total(struct bins *bins, total sum)
+MATH void bins_add_total(struct bins *bins, total sum, double shifter)
 {
-    bins_add(bins, sum.high);
-    bins_add(bins, sum.low);
+    bins_add(bins, sum.high, shifter);
+    bins_add(bins, sum.low, shifter);
 }
 
 /* From the smallest up, with what each addition loses. */
@@ -54,7 +60,7 @@ MATH total bins_total(const struct bins *bins)
     return (total){sum, low - (sum - high)};
 }
 #else
-MATH void bins_add_total(struct bins *bins, total sum) { bins_add(bins, sum); }
+MATH void bins_add_total(struct bins *bins, total sum, double shifter) { bins_add(bins, sum, shifter); }
 MATH total bins_total(const struct bins *bins)
 {
     double sum = bins->part[BINS - 1];

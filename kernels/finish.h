@@ -32,7 +32,7 @@ struct row_pass {
     double target_loss[XENT_ROW_SLOTS];   /* (max - x_y) + log1p(rest) */
     double gain[XENT_ROW_SLOTS];          /* of softmax in the gradient */
     real target_gradient[XENT_ROW_SLOTS];
-    real factor[XENT_ROW_SLOTS];          /* of exp_scaled(x): makes gain softmax(x) */
+    real lift[XENT_ROW_SLOTS], factor[XENT_ROW_SLOTS]; /* of exp_scaled(x): make gain softmax(x) */
     real top[XENT_ROW_SLOTS];             /* exp_scaled(max) */
     real peak[XENT_ROW_SLOTS];            /* gain softmax(max) */
     real offset[XENT_ROW_SLOTS];          /* log1p(rest), or NaN where the maximum is infinite */
@@ -62,6 +62,14 @@ MATH wide values_load(const struct row_values *values, size_t i)
     return values->each ? wide_load(values->each + i) : wide_set(values->all);
 }
 
+/* a + b + lost, rounded once; lost is small beside them (2Sum, Knuth). */
+MATH vec sum_rounded(vec a, vec b, vec lost)
+{
+    vec sum = vec_add(a, b), b_there = vec_sub(sum, a), a_there = vec_sub(sum, b_there);
+    vec exact = vec_add(sum, vec_add(vec_add(vec_sub(a, a_there), vec_sub(b, b_there)), lost));
+    return vec_select(vec_less(vec_abs(exact), vec_set((real)INFINITY)), exact, sum);
+}
+
 /* One vector of rows: from state to everything but the gradient's gain. */
 struct finished {
     vec max, target_loss;
@@ -88,11 +96,13 @@ MATH struct finished finish_state(struct row_job *job, struct row_pass *pass, si
     if (with_target) vec_store_double(job->target_logit + i, target);
     if (want_log) {
         vec high = vec_from_wide(rest), low = vec_from_wide(wide_sub(rest, wide_from_vec(high)));
-        vec log_rest = log1p_sum(high, low);
-        vec_store_double(job->lse + i, vec_add(f.max, log_rest));
+        vec lost, log_rest = log1p_sum(high, low, &lost);
+        vec_store_double(job->lse + i, sum_rounded(f.max, log_rest, lost));
         log_rest = vec_select(infinite, vec_set((real)NAN), log_rest);
         vec_store(pass->offset + i, log_rest);
-        f.target_loss = vec_add(vec_sub(f.max, target), log_rest);
+        vec gap = vec_sub(f.max, target), back = vec_add(gap, target);
+        lost = vec_add(lost, vec_sub(vec_sub(f.max, back), vec_sub(target, vec_sub(back, gap))));
+        f.target_loss = sum_rounded(gap, log_rest, lost);
     }
     if (want_shares) {
         f.share = wide_div(wide_select(infinite, wide_set(NAN), one), wide_add(one, rest));
@@ -110,7 +120,12 @@ MATH void finish_gain(struct row_pass *pass, size_t i, const struct finished *f,
 {
     wide peak = wide_mul(f->share, gain);
     vec_store(pass->peak + i, vec_from_wide(peak));
-    vec_store(pass->factor + i, vec_from_wide(wide_mul(peak, f->inverse)));
+    /* A factor that would be lost among the subnormals is taken in two steps, of which the first is exact wherever
+     * the result is not nothing. */
+    wide factor = wide_mul(peak, f->inverse);
+    mask small = vec_less(vec_abs(vec_from_wide(factor)), vec_set(EXP_SMALL));
+    vec_store(pass->lift + i, vec_select(small, vec_set((real)0x1p-80), vec_set(1)));
+    vec_store(pass->factor + i, vec_select(small, vec_from_wide(wide_mul(factor, wide_set(0x1p+80))), vec_from_wide(factor)));
     vec_store(pass->top + i, exp_scaled(f->max, f->exp));
 }
 

@@ -146,12 +146,15 @@ MATH wide fold_total(wide fold[8][GROUP], int v)
 }
 
 /* A block's sums into the bins of their rows. */
-MATH void lanes_bin(wide fold[8][GROUP], const int vectors, struct bins *bins)
+MATH void lanes_bin(wide fold[8][GROUP], const int vectors, const struct row_lanes *row, struct bins *bins)
 {
     total sums[VEC_WIDTH];
+    real units[VEC_WIDTH];
+    vec unused;
     for (int v = 0; v < vectors; v++) {
         wide_store_total(sums, fold_total(fold, v));
-        for (int w = 0; w < VEC_WIDTH; w++) bins_add_total(&bins[v * VEC_WIDTH + w], sums[w]);
+        vec_store(units, exp_row_unit(row[v].max, row[v].exp, &unused));
+        for (int w = 0; w < VEC_WIDTH; w++) bins_add_total(&bins[v * VEC_WIDTH + w], sums[w], bins_shifter(units[w]));
     }
 }
 
@@ -186,7 +189,7 @@ MATH void lanes_sum(enum sum_term term, const struct lane_args *a, size_t classe
                 fold[k][v] = wide_add(fold[k][v], half[0][v]);
             }
         }
-        if (binned) lanes_bin(fold, vectors, a->bins);
+        if (binned) lanes_bin(fold, vectors, a->row, a->bins);
     }
     if (classes == 0)
         ROLLED for (int k = 0; k < 8; k++)

@@ -1,9 +1,9 @@
 /* Log-sum-exp, softmax, log-softmax and cross-entropy, forward and gradient.
  *
- * Three passes over a group of rows small enough to stay in cache: the row states (max,
- * rest), what follows from them for each row (finish.h), and the writing of
- * exp(x_j - max) factor, or (x_j - max) - offset. Where there is room for it, the first pass
- * keeps exp_scaled(x_j), and the last only multiplies. */
+ * Passes over a group of rows small enough to stay in cache: the maxima, and the sums of exp_scaled(x_j), along longer
+ * rows both at once, by guessing the constants that depend on the maximum; what follows from them for each
+ * row (finish.h); and the writing of exp(x_j - max) factor, or (x_j - max) - offset. Where there is room for it,
+ * exp_scaled(x_j) is kept, and the last pass only multiplies. */
 #ifndef XENT_KERNELS_SOFTMAX_H
 #define XENT_KERNELS_SOFTMAX_H
 
@@ -95,16 +95,37 @@ MATH int tensor_is_plain(const struct row_tensor *tensor) { return tensor->dtype
 #define GROUP_ROWS 16
 /* Never 0. */
 MATH size_t along_pitch(size_t classes) { return (classes + VEC_WIDTH) / VEC_WIDTH * VEC_WIDTH; }
-MATH size_t along_group(const struct row_job *job)
+/* Whether exp_scaled can be kept in the output. */
+MATH int out_keeps(const struct row_job *job, enum write_term write)
 {
-    size_t group = job->classes <= 256 ? GROUP_ROWS : job->classes <= 2048 ? 8 : 2, fit = SCRATCH / along_pitch(job->classes);
-    return tensor_is_plain(&job->in) || fit == 0 || group < fit ? group : fit;
+    return write == WRITE_SOFTMAX && job->out.data && job->out.data != job->in.data && tensor_is_plain(&job->out);
+}
+
+MATH size_t along_group(const struct row_job *job, enum write_term write)
+{
+    size_t group = job->classes <= 256 ? GROUP_ROWS : job->classes <= 2048 ? 8 : job->classes <= 8192 ? 2 : 1;
+    size_t fit = SCRATCH / along_pitch(job->classes);
+    return out_keeps(job, write) || fit == 0 || group < fit ? group : fit;
 }
 
 /* What follows from the rows' maxima, for a group. */
 struct group_maxima {
-    real max[2 * GROUP_ROWS], shift[2 * GROUP_ROWS], magic[2 * GROUP_ROWS], floor[2 * GROUP_ROWS];
+    real max[2 * GROUP_ROWS], shift[2 * GROUP_ROWS], magic[2 * GROUP_ROWS], floor[2 * GROUP_ROWS], unit[2 * GROUP_ROWS];
 };
+
+/* A guess at a row's constants, and those of its group, from its first block. */
+MATH struct exp_row guess_of(const struct row_view *row, size_t classes, real *floor)
+{
+    real tile[BLOCK], lanes[VEC_WIDTH];
+    size_t count = block_count(classes, 0);
+    real max = vec_reduce_max(run_max(row_read(row, 0, count, tile), count));
+    int near = max < EXP_SHIFT_FROM && max > -EXP_SHIFT_FROM;
+    struct exp_row exp = exp_row_of(vec_set(near ? max : 0));
+    vec_store(lanes, exp.floor);
+    *floor = lanes[0];
+    exp.shift = vec_set(0);
+    return exp;
+}
 
 /* plain: no options, nothing given, and the rows packed reals, or to be unpacked. Then, what the
  * other rows ask for is not looked at. */
@@ -112,46 +133,59 @@ MATH void softmax_along(struct row_job *job, struct row_pass *pass, size_t first
                         enum write_term write, int with_target, const int plain)
 {
     real scratch[SCRATCH], lanes[GROUP_ROWS][VEC_WIDTH], chunks[2 * CHUNKS][VEC_WIDTH];
+    total sums[STRETCH_BLOCKS];
     void *x[GROUP_ROWS];
+    real *kept[GROUP_ROWS]; /* where exp_scaled is kept, or NULL */
     struct group_maxima of;
-    const size_t classes = job->classes, pitch = along_pitch(classes), row_chunks = chunk_count(classes);
+    const size_t classes = job->classes, pitch = along_pitch(classes), row_chunks = chunk_count(classes), blocks = (classes + BLOCK - 1) / BLOCK;
     struct row_view like = logits_of(job, first);
     const int given = !plain && (job->have_state || job->have_max), packed = view_is_plain(&like), fits = count * pitch <= SCRATCH;
     const int want_entropy = !plain && job->options && job->options->want_entropy, want_gap = !plain && wants_gap(job, with_target);
-    const int want_out2 = !plain && job->out2.data, sums = plain || !(job->have_state || job->max_only);
-    const int keep = write == WRITE_SOFTMAX && job->out.data && (plain || (!job->have_state && !job->options)) &&
-                     (fits || tensor_is_plain(&job->out));
+    const int want_out2 = !plain && job->out2.data, want_sums = plain || !(job->have_state || job->max_only);
+    const int softmax = job->out.data && write == WRITE_SOFTMAX, options = !plain && job->options;
+    const int guess = !given && want_sums && classes > BLOCK && classes <= STRETCH, unpack = !packed && fits && (options || !guess);
     struct row_operands from = {.w = plain_view(NULL)};
+    struct row_lanes row = {.max = vec_set(0)};
+    real guessed_floor = 0;
+    int have_guess = 0;
     if (!plain) from.w = weights_of(job), from.target = target_of(job);
     if (with_target) load_target_logits(job, pass, first, count);
-    if (plain || (!packed && fits)) like = plain_view(NULL);
+    if (unpack || (plain && packed)) like = plain_view(NULL);
+    from.x = like;
     for (size_t r = 0; r < count; r++) {
         x[r] = row_of(&job->in, first + r).data;
-        if (!given) vec_store(lanes[r], vec_set(0));
+        vec_store(lanes[r], vec_set(0));
         if (row_ignored(job, first + r, with_target)) continue;
-        if (!packed && fits) {
+        kept[r] = NULL;
+        if (!options && !fits && out_keeps(job, write)) kept[r] = row_of(&job->out, first + r).data;
+        if (!options && fits && (guess || softmax)) kept[r] = scratch + r * pitch;
+        if (unpack) {
             struct row_view in = logits_of(job, first + r);
             x[r] = scratch + r * pitch;
             view_read(&in, 0, classes, x[r]);
         }
-        like.data = x[r];
-        if (!given) along_max(&like, classes, lanes[r], chunks + r * row_chunks);
+        from.x.data = x[r];
+        if (guess) {
+            if (!have_guess) row.exp = guess_of(&from.x, classes, &guessed_floor);
+            have_guess = 1;
+            vec_store(lanes[r], along_exp(&from.x, kept[r], classes, &row, chunks + r * row_chunks, sums + r * blocks));
+        } else if (!given) vec_store(lanes[r], along_max(&from.x, classes));
     }
     for (size_t r = 0; r < count; r += VEC_WIDTH) {
-        vec max = given ? vec_load_double(job->max + first + r) : rows_max(lanes + r, count - r);
+        vec unused, max = given ? vec_load_double(job->max + first + r) : rows_max(lanes + r, count - r);
         struct exp_row exp = exp_row_of(max);
         if (!given) vec_store_double(job->max + first + r, max);
         vec_store(of.max + r, max);
         vec_store(of.shift + r, exp.shift);
         vec_store(of.magic + r, exp.magic);
         vec_store(of.floor + r, exp.floor);
+        vec_store(of.unit + r, exp_row_unit(max, exp, &unused));
     }
 #define ROW_EXP(r) {vec_set(of.shift[r]), vec_set(of.magic[r]), vec_set(of.floor[r])}
-#define KEPT(r) (fits ? scratch + (r) * pitch : (real *)row_of(&job->out, first + (r)).data)
     for (size_t r = 0; r < count; r++) {
         size_t i = first + r;
         if (row_ignored(job, i, with_target)) continue;
-        struct row_lanes row = {.exp = ROW_EXP(r), .max = vec_set(of.max[r])};
+        row = (struct row_lanes){.exp = ROW_EXP(r), .max = vec_set(of.max[r])};
         from.x = like;
         from.x.data = x[r];
         if (!plain && job->want_argmax) job->argmax[i] = along_argmax(&from.x, classes, of.max[r]);
@@ -161,20 +195,26 @@ MATH void softmax_along(struct row_job *job, struct row_pass *pass, size_t first
         }
         if (want_gap && job->in2.data) pass->mass[i] = along_sum(SUM_MASS, &from, classes, &row);
         if (want_entropy) pass->entropy[i] = along_sum(SUM_ENTROPY, &from, classes, &row);
-        if (!sums) continue;
+        if (!want_sums) continue;
         from.x.shift = of.shift[r];
         row.max = vec_sub(row.max, row.exp.shift);
         row.exp.shift = vec_set(0);
-        pass->total[i] = along_exp_sum(&from.x, keep ? KEPT(r) : NULL, classes, &row, given ? NULL : chunks + r * row_chunks,
-                                       of.max[r], &pass->ties[i], &pass->bins[i]);
+        const double shifter = bins_shifter(of.unit[r]);
+        if (guess && of.shift[r] == 0 && of.floor[r] == guessed_floor) {
+            pass->bins[i] = (struct bins){{0}};
+            pass->ties[i] = along_settle(&from.x, kept[r], classes, &row, of.max[r], chunks + r * row_chunks, sums + r * blocks,
+                                         shifter, &pass->bins[i]);
+            pass->total[i] = bins_total(&pass->bins[i]);
+        } else
+            pass->total[i] = along_exp_sum(&from.x, kept[r], classes, &row, of.max[r] - of.shift[r], shifter, chunks + r * row_chunks,
+                                           sums + r * blocks, &pass->ties[i], &pass->bins[i]);
     }
-    finish_rows(job, pass, first, count, job->want_log || write == WRITE_LOG_SOFTMAX,
-                job->out.data && write == WRITE_SOFTMAX, with_target);
+    finish_rows(job, pass, first, count, job->want_log || write == WRITE_LOG_SOFTMAX, softmax, with_target);
     for (size_t r = 0; r < count && (job->out.data || want_out2); r++) {
         size_t i = first + r;
         if (row_ignored(job, i, with_target)) continue;
-        struct row_lanes row = {ROW_EXP(r), vec_set(of.max[r]), vec_set(pass->factor[i]), vec_set(pass->offset[i]),
-                                vec_set(pass->top[i]), vec_set(pass->peak[i]), vec_set(0)};
+        row = (struct row_lanes){ROW_EXP(r), vec_set(of.max[r]), vec_set(pass->lift[i]), vec_set(pass->factor[i]), vec_set(pass->offset[i]),
+                                 vec_set(pass->top[i]), vec_set(pass->peak[i]), vec_set(0)};
         struct row_view out = row_of(&job->out, i);
         from.x = like;
         from.x.data = x[r];
@@ -185,13 +225,14 @@ MATH void softmax_along(struct row_job *job, struct row_pass *pass, size_t first
             along_write(WRITE_TARGET_GRADIENT, &from, &out2, classes, &row);
         }
         if (!job->out.data) continue;
-        if (keep) {
-            from.x = plain_view(KEPT(r));
-            along_write(WRITE_SCALED, &from, &out, classes, &row);
-        } else if (write == WRITE_LOG_SOFTMAX) along_write(WRITE_LOG_SOFTMAX, &from, &out, classes, &row);
-        else if (!plain && job->options) {
+        if (write == WRITE_LOG_SOFTMAX) along_write(WRITE_LOG_SOFTMAX, &from, &out, classes, &row);
+        else if (options) {
             row.amount = vec_set(pass->amount[i]);
             along_write(WRITE_SOFTMAX_LESS, &from, &out, classes, &row);
+        } else if (want_sums && kept[r]) {
+            from.x = plain_view(kept[r]);
+            if (pass->lift[i] == 1) along_write(WRITE_SCALED, &from, &out, classes, &row);
+            else along_write(WRITE_LIFTED, &from, &out, classes, &row);
         } else {
             from.x.shift = of.shift[r];
             row.exp.shift = vec_set(0);
@@ -199,7 +240,6 @@ MATH void softmax_along(struct row_job *job, struct row_pass *pass, size_t first
         }
     }
 #undef ROW_EXP
-#undef KEPT
     if (with_target) store_target_gradients(job, pass, first, count);
 }
 
@@ -216,10 +256,8 @@ static void softmax_along_any(struct row_job *job, struct row_pass *pass, size_t
 /* Of the rows next to go along: as a group. Returns their number. */
 static size_t softmax_along_group(struct row_job *job, struct row_pass *pass, size_t first, enum write_term write, int with_target)
 {
-    const size_t group = along_group(job), left = job->rows - first, count = left < group ? left : group;
-    int fits = count * along_pitch(job->classes) <= SCRATCH;
-    int plain = !job->options && !job->have_state && !job->have_max && !job->max_only && !job->want_argmax &&
-                (fits || tensor_is_plain(&job->in));
+    const size_t group = along_group(job, write), left = job->rows - first, count = left < group ? left : group;
+    int plain = !job->options && !job->have_state && !job->have_max && !job->max_only && !job->want_argmax;
     (plain ? softmax_along_plain : softmax_along_any)(job, pass, first, count, write, with_target);
     return count;
 }
@@ -340,6 +378,7 @@ MATH void softmax_lanes(struct row_job *job, struct row_pass *pass, size_t first
                 to->out.data && write == WRITE_SOFTMAX, with_target);
     if (!to->out.data && !to->out2.data) return;
     UNROLL for (int v = 0; v < vectors; v++) {
+        row[v].lift = vec_load(pass->lift + SLOT(v));
         row[v].factor = vec_load(pass->factor + SLOT(v));
         row[v].offset = vec_load(pass->offset + SLOT(v));
         row[v].top = vec_load(pass->top + SLOT(v));
@@ -351,7 +390,10 @@ MATH void softmax_lanes(struct row_job *job, struct row_pass *pass, size_t first
 #undef SLOT
     if (keep) {
         a.x = to->out;
-        lanes_write(WRITE_SCALED, &a, to->out, classes, vectors, lanes);
+        vec lift = vec_set(1);
+        UNROLL for (int v = 0; v < vectors; v++) lift = vec_min(row[v].lift, lift);
+        if (mask_any(vec_less(lift, vec_set(1)))) lanes_write(WRITE_LIFTED, &a, to->out, classes, vectors, lanes);
+        else lanes_write(WRITE_SCALED, &a, to->out, classes, vectors, lanes);
     } else if (to->out.data) {
         if (write == WRITE_LOG_SOFTMAX) lanes_write(WRITE_LOG_SOFTMAX, &a, to->out, classes, vectors, lanes);
         else if (options) lanes_write(WRITE_SOFTMAX_LESS, &a, to->out, classes, vectors, lanes);
@@ -453,10 +495,14 @@ MATH int rows_are_direct(const struct row_job *job)
 /* Where they are wanted: the sums in the form in which parts of rows can be added. */
 static void deliver_sums(struct row_job *job, struct row_pass *pass)
 {
+    real units[VEC_WIDTH];
+    vec unused;
     for (size_t i = 0; job->sums && i < job->rows; i++) {
+        vec max = vec_set((real)job->max[i]);
         if (job->classes <= BLOCK) {
+            vec_store(units, exp_row_unit(max, exp_row_of(max), &unused));
             pass->bins[i] = (struct bins){{0}};
-            bins_add_total(&pass->bins[i], pass->total[i]);
+            bins_add_total(&pass->bins[i], pass->total[i], bins_shifter(units[0]));
         }
         job->sums[i].max = job->max[i];
         job->sums[i].ties = pass->ties[i];

@@ -28,6 +28,7 @@
 enum sum_term {
     SUM_EXP,         /* exp_scaled(x), of a row part that does not hold the maximum */
     SUM_EXP_BUT_MAX, /* the same, elements equal to the maximum counted instead of added */
+    SUM_KEPT_BUT_MAX, /* the same of exp_scaled(x) that was kept: x2 */
     SUM_PRODUCT,     /* x x2 */
     SUM_SECOND,      /* x2 */
     SUM_GAP,         /* w t (max - x): cross-entropy against the distribution t, before lse */
@@ -37,6 +38,7 @@ enum sum_term {
 
 enum write_term {
     WRITE_SCALED,               /* e factor, e being what SUM_EXP stored; peak where e is top */
+    WRITE_LIFTED,               /* the same, the factor being taken in two steps: see finish_gain */
     WRITE_SOFTMAX,              /* the same, e = exp_scaled(x) computed again */
     WRITE_SOFTMAX_LESS,         /* the same less amount w t, times the softcap's derivative */
     WRITE_LOG_SOFTMAX,          /* (x - max) - offset */
@@ -48,7 +50,7 @@ enum write_term {
 /* A row's constants: all lanes alike along a row, a row a lane otherwise. */
 struct row_lanes {
     struct exp_row exp;
-    vec max, factor, offset;
+    vec max, lift, factor, offset;
     /* exp_scaled(max), and what is to become of it: e factor would be a rounding or two
      * off, and softmax not exactly 1 where only one class counts, or greater than 1. */
     vec top, peak;
@@ -82,6 +84,11 @@ MATH vec sum_value(const enum sum_term term, vec x, vec x2, vec w, const struct 
         *stored = exp_scaled(x, row->exp);
         return vec_zero_where(is_max, *stored);
     }
+    case SUM_KEPT_BUT_MAX: {
+        mask is_max = vec_equal(x, row->max);
+        *ties = veci_count(*ties, is_max);
+        return vec_zero_where(is_max, x2);
+    }
     case SUM_PRODUCT:
         return vec_mul(x, x2);
     case SUM_SECOND:
@@ -105,9 +112,10 @@ MATH vec softcap_derivative(vec gradient, vec x, double softcap)
     return vec_select(vec_equal(x, vec_set((real)-INFINITY)), gradient, vec_mul(gradient, slope));
 }
 
-MATH vec softmax_value(vec e, const struct row_lanes *row)
+/* lifted: e has been multiplied by the row's lift. */
+MATH vec softmax_value(vec e, vec lifted, const struct row_lanes *row)
 {
-    return vec_select(vec_equal(e, row->top), row->peak, vec_mul(e, row->factor));
+    return vec_select(vec_equal(e, row->top), row->peak, vec_mul(lifted, row->factor));
 }
 
 MATH vec write_value(const enum write_term term, vec x, vec x2, vec w, const struct row_lanes *row,
@@ -115,11 +123,15 @@ MATH vec write_value(const enum write_term term, vec x, vec x2, vec w, const str
 {
     switch (term) {
     case WRITE_SCALED:
-        return softmax_value(x, row);
-    case WRITE_SOFTMAX:
-        return softmax_value(exp_scaled(x, row->exp), row);
+        return softmax_value(x, x, row);
+    case WRITE_LIFTED:
+        return softmax_value(x, vec_mul(x, row->lift), row);
+    case WRITE_SOFTMAX: {
+        vec e = exp_scaled(x, row->exp);
+        return softmax_value(e, vec_mul(e, row->lift), row);
+    }
     case WRITE_SOFTMAX_LESS: {
-        vec gradient = softmax_value(exp_scaled(x, row->exp), row);
+        vec e = exp_scaled(x, row->exp), gradient = softmax_value(e, vec_mul(e, row->lift), row);
         if (target->has_amount)
             gradient = vec_sub(gradient, vec_mul(row->amount, weighted_target(x2, w, target)));
         return target->softcap != 0.0 ? softcap_derivative(gradient, x, target->softcap) : gradient;

@@ -101,49 +101,60 @@ static int exp_nonpositive_takes(real x, real unused)
 }
 #define exp_nonpositive_second no_second
 
-/* In eighths of ln 2, and rounded to k where the maximum is not subtracted. */
-static double eighths_of(real max) { return fabs(max) < accuracy_exp_shift_from ? (double)max / (log(2.0) / 8) : 0; }
-/* exp(x) 2^(-k/8); no factor of it is rounded more than once, nor is k times ln 2. */
-static judge exp_times_eighths(judge x, double k)
+/* The maximum in octaves, where it is not subtracted. */
+static double octaves_of(real max) { return fabs(max) < accuracy_exp_shift_from ? (double)max / log(2.0) : 0; }
+/* The span that holds it, and where it lies there, from 0 to 1. */
+static double spans_of(real max, double *within)
 {
-    double whole = floor(k / 8);
-    return ldexp(exp(x) * exp2((judge)(8 * whole - k) / 8), -(int)whole);
+    double spans = (octaves_of(max) + accuracy_exp_low) / accuracy_exp_span;
+    *within = spans - floor(spans);
+    return floor(spans);
 }
 
-/* exp(x) 2^(-k/8) EXP_ROW_SCALE, or exp(x - max) EXP_ROW_SCALE; nothing EXP_REACH below max. */
+/* exp(x) 2^-k EXP_ROW_SCALE, or exp(x - max) EXP_ROW_SCALE; nothing EXP_REACH below the span's maxima. */
 static judge exp_scaled_truth(real x, real max)
 {
+    double within, k = accuracy_exp_span * spans_of(max, &within);
     judge shift = fabs(max) < accuracy_exp_shift_from ? 0 : (judge)max;
-    if ((judge)x - max < -accuracy_exp_reach) return 0;
-    return accuracy_exp_row_scale * exp_times_eighths(x - shift, nearbyint(eighths_of(max)));
+    if ((judge)x - shift < (k - accuracy_exp_low) * log((judge)2) - accuracy_exp_reach) return 0;
+    return accuracy_exp_row_scale * ldexp(exp(x - shift), -(int)k);
+}
+/* Not if it is uncertain which span it is, or whether x counts. */
+static int row_takes(real max)
+{
+    double within;
+    spans_of(max, &within);
+    return !isnan(max) && within > 1e-5 && within < 1 - 1e-5;
 }
 static int exp_scaled_takes(real x, real max)
 {
-    return !(x > max) && !(fabs((judge)x - max + accuracy_exp_reach) < 1e-2);
+    double within, k = accuracy_exp_span * spans_of(max, &within);
+    judge shift = fabs(max) < accuracy_exp_shift_from ? 0 : (judge)max;
+    judge floor = (k - accuracy_exp_low) * log((judge)2) - accuracy_exp_reach;
+    return row_takes(max) && !(x > max) && !(fabs((judge)x - shift - floor) < 1e-2);
 }
 static real exp_scaled_second(real x)
 {
 #ifdef XENT_REAL_F64
-    static const real maxima[8] = {0, 1.7, -13.3, 709.3, -1200.7, 1599.5, 1700.3, -123456.7};
+    static const real maxima[8] = {0, 38.5, -13.3, 709.3, -1200.7, 1699.5, 1700.3, -123456.7};
 #else
-    static const real maxima[8] = {0.0f, 1.7f, -13.3f, 88.5f, -200.7f, 255.5f, 1000.3f, -123456.7f};
+    static const real maxima[8] = {0.0f, 38.5f, -13.3f, 88.5f, -200.7f, 351.5f, 1000.3f, -123456.7f};
 #endif
     return maxima[random_of(x) >> 29];
 }
 
-/* 1 / (exp(max) 2^(-k/8) EXP_ROW_SCALE), of max as above or 0. */
+/* 1 / (exp(max) 2^-k EXP_ROW_SCALE), of max as above or 0. */
 static judge row_inverse_truth(real max, real unused)
 {
     (void)unused;
+    double within, k = accuracy_exp_span * spans_of(max, &within);
     judge rest = fabs(max) < accuracy_exp_shift_from ? (judge)max : 0;
-    return exp_times_eighths(-rest, -nearbyint(eighths_of(max))) / accuracy_exp_row_scale;
+    return ldexp(exp(-rest), (int)k) / accuracy_exp_row_scale;
 }
-/* Not if it is uncertain which k is nearest. */
 static int row_inverse_takes(real max, real unused)
 {
     (void)unused;
-    double eighths = eighths_of(max);
-    return !isnan(max) && fabs(eighths - nearbyint(eighths)) < 0.499;
+    return row_takes(max);
 }
 #define row_inverse_second no_second
 

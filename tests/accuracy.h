@@ -37,7 +37,7 @@ ELEMENTARY_FUNCTIONS(X)
 #undef X
 
 extern const int accuracy_fused; /* VEC_FUSED */
-extern const double accuracy_exp_row_scale; /* and so on: see kernels/math/exp.h */
+extern const double accuracy_exp_row_scale, accuracy_exp_span, accuracy_exp_low; /* and so on: see kernels/math/exp.h */
 extern const real accuracy_exp_reach, accuracy_exp_shift_from;
 
 #endif

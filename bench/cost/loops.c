@@ -21,9 +21,9 @@ MATH void row_exp_sum(const enum sum_term term, const real *x, real *store, size
     constants.exp.shift = vec_set(0); /* as along_exp_sum has it */
     for (size_t b = 0; b < blocks; b++) {
         struct block_args a = {.x = x + b * BLOCK, .store = store + b * BLOCK, .row = &constants};
-        veci equal = veci_set(0);
-        sums[b] = block_sum(term, &a, BLOCK, &equal);
-        ties[b] = equal;
+        struct block_notes notes = {veci_set(0), vec_set(0)};
+        sums[b] = block_sum(term, &a, BLOCK, 0, &notes);
+        ties[b] = notes.ties;
     }
 }
 

@@ -50,24 +50,26 @@ static const real exp_table[8][2] = {
     {0x1.ee89f995ad3adp+127, 0x1.c1a7792cb3387p-55}, {0x1.f5818dcfba487p+127, 0x1.4a385a63d07a7p-56},
 };
 static const real exp_row_table[8][2] = {
-    {0x1.123fd7ca85077p+128, 0.0}, {0x1.0b123213b5555p+128, 0.0}, {0x1.0623aa95a7a64p+128, 0.0},
-    {0x1.03a84ec996576p+128, 0.0}, {0x1.03d8e237aee7dp+128, 0.0}, {0x1.06f34b9f6b2abp+128, 0.0},
-    {0x1.0d3b0c0118747p+128, 0.0}, {0x1.16f9c06d75cdbp+128, 0.0},
+    {0x1.123fd7ca85077p+140, 0.0}, {0x1.0b123213b5555p+140, 0.0}, {0x1.0623aa95a7a64p+140, 0.0},
+    {0x1.03a84ec996576p+140, 0.0}, {0x1.03d8e237aee7dp+140, 0.0}, {0x1.06f34b9f6b2abp+140, 0.0},
+    {0x1.0d3b0c0118747p+140, 0.0}, {0x1.16f9c06d75cdbp+140, 0.0},
 };
 #define EXP_ROW_COEFFICIENTS exp_coefficients
 /* Results are scaled by 2^EXP_BIAS, so that those down to 2^-1150 are normal numbers. */
 #define EXP_BIAS 128
 #define EXP_UNBIAS 0x1p-128
-#define EXP_ROW_SCALE 0x1.123fd7ca85077p+128
-#define EXP_ROW_UNSCALE ((wide){vec_set(0x1.ddee1243b6ed7p-129), vec_set(-0x1.b92674e3c6086p-187)})
-/* exp_scaled is 0 for x this far below the row's maximum: round(8 * 790 / ln 2) + 1 eighths
- * keep the scaled result normal, and even 2^40 times exp(-790) is nothing beside the smallest
- * subnormal. */
+#define EXP_ROW_SCALE 0x1.123fd7ca85077p+140
+#define EXP_ROW_UNSCALE ((wide){vec_set(0x1.ddee1243b6ed7p-141), vec_set(-0x1.b92674e3c6086p-199)})
+/* exp_scaled is 0 for x further below the row's maximum than this, or a little more: even 2^40 times
+ * exp(-790) is nothing beside the smallest subnormal. */
 #define EXP_REACH 790.0
-/* Beyond this the row's maximum is subtracted before the reduction: for |max| >= 1580,
- * x - max is exact for every x within EXP_REACH of max (Sterbenz), and below 1600 + 790,
- * n has 15 bits. */
-#define EXP_SHIFT_FROM 1600.0
+/* From here on the row's maximum is subtracted before the reduction: x - max is exact
+ * for every x that counts, all within 790 + EXP_SPAN ln 2 = 840 of it (Sterbenz: |max| >= 1680), and
+ * below 1700 + 840, n has 15 bits. */
+#define EXP_SHIFT_FROM 1700.0
+#define EXP_DIGITS 52
+#define EXP_ONE 1023
+#define EXP_SMALL 0x1p-900
 #else
 #define EXP_MAGIC 0x1.8p+23f
 #define EXP_PLACES 20
@@ -83,38 +85,69 @@ static const real exp_table[8][2] = {
     {0x1.ee89fap+47f, -0x1.f9c304p-27f}, {0x1.f5818ep+47f, -0x1.a5217cp-28f},
 };
 static const real exp_row_table[8][2] = {
-    {0x1.16747cp+48f, 0.0f}, {0x1.0fa848p+48f, 0.0f}, {0x1.0b2404p+48f, 0.0f}, {0x1.091c8ap+48f, 0.0f},
-    {0x1.09cb7cp+48f, 0.0f}, {0x1.0d6fb4p+48f, 0.0f}, {0x1.144dbcp+48f, 0.0f}, {0x1.1eb052p+48f, 0.0f},
+    {0x1.16747cp+68f, 0.0f}, {0x1.0fa848p+68f, 0.0f}, {0x1.0b2404p+68f, 0.0f}, {0x1.091c8ap+68f, 0.0f},
+    {0x1.09cb7cp+68f, 0.0f}, {0x1.0d6fb4p+68f, 0.0f}, {0x1.144dbcp+68f, 0.0f}, {0x1.1eb052p+68f, 0.0f},
 };
 static const real exp_row_coefficients[] = {0x1.0009a8p-1f, 0x1.555e34p-3f};
 #define EXP_ROW_COEFFICIENTS exp_row_coefficients
-/* Likewise: those down to 2^-174 are normal, a million times exp(-120) is less than a tenth of
- * the smallest subnormal, |max| >= 240, and n has 13 bits below 256 + 120. */
+/* Likewise: those down to 2^-174 are normal, and a million times exp(-120) is less than a tenth of
+ * the smallest subnormal; |max| >= 340, and n has 13 bits below 352 + 170. */
 #define EXP_BIAS 48
 #define EXP_UNBIAS 0x1p-48f
-#define EXP_ROW_SCALE 0x1.16747c30c0682p+48
-#define EXP_ROW_UNSCALE wide_set(0x1.d6b629897ce8fp-49)
+#define EXP_ROW_SCALE 0x1.16747c30c0682p+68
+#define EXP_ROW_UNSCALE wide_set(0x1.d6b629897ce8fp-69)
 #define EXP_REACH 120.0f
-#define EXP_SHIFT_FROM 256.0f
+#define EXP_SHIFT_FROM 352.0f
+#define EXP_DIGITS 23
+#define EXP_ONE 127
+#define EXP_SMALL 0x1p-100f
 #endif
 
 /* What all elements of a row (one row a lane) share. exp(x - max) is not formed from the
- * rounded difference, which would cost up to 61 ulp: with k = round(8 max / ln 2), in
- * eighths, folded into the magic number, exp_scaled is exp(x) 2^(-k/8) EXP_ROW_SCALE straight
- * from x, and row_inverse is what makes exp(x - max) of it. */
+ * rounded difference, which would cost up to 61 ulp: exp_scaled is exp(x) 2^-k EXP_ROW_SCALE
+ * straight from x, with k, a whole number of octaves, folded into the magic number; and row_inverse is what
+ * makes exp(x - max) of it.
+ *
+ * k and floor are the same for all maxima of a span of EXP_SPAN octaves, (k - EXP_LOW ... k - EXP_LOW
+ * + EXP_SPAN) ln 2. So the exponentials can be taken before the maximum is known, by the constants
+ * of a maximum that is guessed: where that is of the same span, they are the very same. In floats results lie
+ * between 2^(68 - EXP_LOW) exp(-120) = 2^-121.1, so that products on the way to them are normal numbers too, and 1.1 2^124, of which
+ * eight can be added. */
+#define EXP_SPAN 72
+#define EXP_LOW 16
+#define EXP_OCTAVE 0x1.62e42fefa39efp-1 /* ln 2 */
 struct exp_row {
     vec shift;     /* 0, or max where EXP_SHIFT_FROM <= |max| < inf; subtracted from x, exactly */
-    vec magic;     /* EXP_MAGIC - k */
-    vec floor;     /* max - shift - EXP_REACH; +inf where max is infinite */
+    vec magic;     /* EXP_MAGIC - 8 k */
+    vec floor;     /* EXP_REACH below the span's maxima; +inf where max is infinite */
 };
+
+/* The maximum, less the row's shift; for an infinite one 0. */
+MATH vec exp_row_rest(vec max) { return vec_select(vec_less(vec_abs(max), vec_set(EXP_SHIFT_FROM)), max, vec_set(0)); }
+
+MATH vec exp_round(vec x) { return vec_sub(vec_add(x, vec_set(EXP_MAGIC)), vec_set(EXP_MAGIC)); }
 
 MATH struct exp_row exp_row_of(vec max)
 {
+    const double span = EXP_SPAN * EXP_OCTAVE, low = EXP_LOW * EXP_OCTAVE;
     mask near = vec_less(vec_abs(max), vec_set(EXP_SHIFT_FROM)), infinite = vec_equal(vec_abs(max), vec_set((real)INFINITY));
-    vec rest = vec_select(near, max, vec_set(0));
-    vec k = vec_sub(vec_fma(rest, vec_set(EXP_EIGHTHS), vec_set(EXP_MAGIC)), vec_set(EXP_MAGIC));
-    return (struct exp_row){vec_zero_where(mask_or(near, infinite), max), vec_sub(vec_set(EXP_MAGIC), k),
-                            vec_select(infinite, vec_set((real)INFINITY), vec_sub(rest, vec_set(EXP_REACH)))};
+    vec spans = vec_fma(exp_row_rest(max), vec_set((real)(1.0 / span)), vec_set((real)(low / span - 0.5)));
+    vec k = exp_round(spans); /* in spans */
+    return (struct exp_row){vec_zero_where(mask_or(near, infinite), max),
+                            vec_fma(k, vec_set(-8 * EXP_SPAN), vec_set(EXP_MAGIC)),
+                            vec_select(infinite, vec_set((real)INFINITY),
+                                       vec_fma(k, vec_set((real)span), vec_set((real)(-low - EXP_REACH))))};
+}
+
+/* 2^(k - j), j being the maximum, less the row's shift, in whole octaves, *octaves: exp_scaled(max) times this is
+ * EXP_ROW_SCALE, to half an octave. */
+MATH vec exp_row_unit(vec max, struct exp_row row, vec *octaves)
+{
+    vec j = exp_round(vec_mul(exp_row_rest(max), vec_set(EXP_EIGHTHS / 8)));
+    vec k = vec_mul(vec_sub(vec_set(EXP_MAGIC), row.magic), vec_set((real)0.125));
+    vec exponent = vec_add(vec_add(vec_sub(k, j), vec_set(EXP_ONE)), vec_set(EXP_MAGIC)); /* in its low bits */
+    *octaves = j;
+    return vec_from_bits(veci_shift_left(vec_bits(exponent), EXP_DIGITS));
 }
 
 /* r of the argument x, which is reduced already where it is large; t's low bits are n - k: magic as in
@@ -152,7 +185,7 @@ MATH vec exp_reduced(vec x)
 }
 
 /* exp(x - max) / row_inverse: see struct exp_row. x <= max, or NaN, which gives NaN; 0 where
- * x < max - EXP_REACH, and where x = max = -inf. x = max = +inf gives NaN.
+ * x is below the row's floor, and where x = max = -inf. x = max = +inf gives NaN.
  *
  * Worst error 0.947 ulp, at x = -0x1.f0c124p+4, max = 88.5; sse2 1.150, at x = -0x1.ddea2cp+6,
  * max = 0 (all 2^32 x for eight maxima: tests/accuracy). A row's loss stays within 1.97 ulp (two
@@ -176,7 +209,7 @@ MATH vec exp_nonpositive(vec x)
     return vec_mul(vec_zero_where(vec_less(x, vec_set(-EXP_REACH)), e), vec_set(EXP_UNBIAS));
 }
 
-/* 1/3! + r/4! + r^2/5! + ..., to degree 2; for doubles to degree 6, of which plain
+/* 1/3! + r/4! + r^2/5! + ..., to degree 3; for doubles to degree 6, of which plain
  * arithmetic is enough: r^3 times its error is 2^-68. */
 MATH wide row_inverse_tail(wide r)
 {
@@ -184,22 +217,25 @@ MATH wide row_inverse_tail(wide r)
     static const real c[] = {1.0 / 6, 1.0 / 24, 1.0 / 120, 1.0 / 720, 1.0 / 5040, 1.0 / 40320, 1.0 / 362880};
     return wide_from_vec(POLYNOMIAL(vec_from_wide(r), c));
 #else
-    return wide_fma(wide_fma(r, wide_set(1.0 / 120), wide_set(1.0 / 24)), r, wide_set(1.0 / 6));
+    wide p = wide_fma(r, wide_set(1.0 / 720), wide_set(1.0 / 120));
+    return wide_fma(wide_fma(p, r, wide_set(1.0 / 24)), r, wide_set(1.0 / 6));
 #endif
 }
 
-/* 2^(k/8) exp(-max') / EXP_ROW_SCALE, max' being max less the row's shift: the factor that makes
- * exp(x - max) of exp_scaled. In wide numbers, by the Taylor polynomial of the reduced
- * argument; it is off by less than 2^-36 (2^-66). max = +-inf: as for 0. */
+/* 2^k exp(-max') / EXP_ROW_SCALE, max' being max less the row's shift: the factor that makes
+ * exp(x - max) of exp_scaled. In wide numbers: exp of an eighth of what max' has beside whole octaves, at most
+ * ln 2 / 16, by the Taylor polynomial, and squared three times; off by less than 2^-38 (2^-63). max = +-inf:
+ * as for 0. */
 MATH wide row_inverse(vec max, struct exp_row row)
 {
-    vec rest = vec_select(vec_less(vec_abs(max), vec_set(EXP_SHIFT_FROM)), max, vec_set(0));
-    wide k = wide_from_vec(vec_sub(vec_set(EXP_MAGIC), row.magic));
-    wide r = wide_fma(k, EXP_STEP_WIDE, wide_sub(wide_set(0), wide_from_vec(rest)));
+    vec octaves, unit = exp_row_unit(max, row, &octaves);
+    wide eighth = wide_from_vec(vec_mul(exp_row_rest(max), vec_set((real)-0.125)));
+    wide r = wide_fma(wide_from_vec(octaves), EXP_STEP_WIDE, eighth);
     wide p = wide_fma(row_inverse_tail(r), r, wide_set(0.5));
     p = wide_fma(p, r, wide_set(1.0));
     p = wide_fma(p, r, wide_set(1.0));
-    return wide_mul(p, EXP_ROW_UNSCALE);
+    for (int i = 0; i < 3; i++) p = wide_mul(p, p);
+    return wide_mul(wide_mul(p, EXP_ROW_UNSCALE), wide_from_vec(unit));
 }
 
 #endif
