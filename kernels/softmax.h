@@ -94,7 +94,7 @@ MATH int tensor_is_plain(const struct row_tensor *tensor) { return tensor->dtype
  * keep stays in cache. */
 #define GROUP_ROWS 16
 /* Never 0. */
-MATH size_t along_pitch(size_t classes) { return (classes + VEC_WIDTH) / VEC_WIDTH * VEC_WIDTH; }
+MATH size_t along_pitch(size_t classes) { return classes ? (classes + VEC_WIDTH - 1) / VEC_WIDTH * VEC_WIDTH : VEC_WIDTH; }
 /* Whether exp_scaled can be kept in the output. */
 MATH int out_keeps(const struct row_job *job, enum write_term write)
 {
@@ -112,6 +112,22 @@ MATH size_t along_group(const struct row_job *job, enum write_term write)
 struct group_maxima {
     real max[2 * GROUP_ROWS], shift[2 * GROUP_ROWS], magic[2 * GROUP_ROWS], floor[2 * GROUP_ROWS], unit[2 * GROUP_ROWS];
 };
+
+/* From the rows' lanes' maxima; NULL: the maxima are given. */
+MATH void group_maxima_of(struct row_job *job, size_t first, size_t count, real (*lanes)[VEC_WIDTH], struct group_maxima *of)
+{
+    for (size_t r = 0; r < count; r += VEC_WIDTH) {
+        vec unused, max = lanes ? rows_max(lanes + r, count - r) : vec_load_double(job->max + first + r);
+        struct exp_row exp = exp_row_of(max);
+        if (lanes) vec_store_double(job->max + first + r, max);
+        vec_store(of->max + r, max);
+        vec_store(of->shift + r, exp.shift);
+        vec_store(of->magic + r, exp.magic);
+        vec_store(of->floor + r, exp.floor);
+        vec_store(of->unit + r, exp_row_unit(max, exp, &unused));
+    }
+}
+#define ROW_EXP(r) {vec_set(of.shift[r]), vec_set(of.magic[r]), vec_set(of.floor[r])}
 
 /* A guess at a row's constants, and those of its group, from its first block. */
 MATH struct exp_row guess_of(const struct row_view *row, size_t classes, real *floor)
@@ -132,7 +148,7 @@ MATH struct exp_row guess_of(const struct row_view *row, size_t classes, real *f
 MATH void softmax_along(struct row_job *job, struct row_pass *pass, size_t first, size_t count,
                         enum write_term write, int with_target, const int plain)
 {
-    real scratch[SCRATCH], lanes[GROUP_ROWS][VEC_WIDTH], chunks[2 * CHUNKS][VEC_WIDTH];
+    _Alignas(64) real scratch[SCRATCH], lanes[GROUP_ROWS][VEC_WIDTH], chunks[2 * CHUNKS][VEC_WIDTH];
     total sums[STRETCH_BLOCKS];
     void *x[GROUP_ROWS];
     real *kept[GROUP_ROWS]; /* where exp_scaled is kept, or NULL */
@@ -171,17 +187,7 @@ MATH void softmax_along(struct row_job *job, struct row_pass *pass, size_t first
             vec_store(lanes[r], along_exp(&from.x, kept[r], classes, &row, chunks + r * row_chunks, sums + r * blocks));
         } else if (!given) vec_store(lanes[r], along_max(&from.x, classes));
     }
-    for (size_t r = 0; r < count; r += VEC_WIDTH) {
-        vec unused, max = given ? vec_load_double(job->max + first + r) : rows_max(lanes + r, count - r);
-        struct exp_row exp = exp_row_of(max);
-        if (!given) vec_store_double(job->max + first + r, max);
-        vec_store(of.max + r, max);
-        vec_store(of.shift + r, exp.shift);
-        vec_store(of.magic + r, exp.magic);
-        vec_store(of.floor + r, exp.floor);
-        vec_store(of.unit + r, exp_row_unit(max, exp, &unused));
-    }
-#define ROW_EXP(r) {vec_set(of.shift[r]), vec_set(of.magic[r]), vec_set(of.floor[r])}
+    group_maxima_of(job, first, count, given ? NULL : lanes, &of);
     for (size_t r = 0; r < count; r++) {
         size_t i = first + r;
         if (row_ignored(job, i, with_target)) continue;
@@ -239,8 +245,101 @@ MATH void softmax_along(struct row_job *job, struct row_pass *pass, size_t first
             along_write(WRITE_SOFTMAX, &from, &out, classes, &row);
         }
     }
-#undef ROW_EXP
     if (with_target) store_target_gradients(job, pass, first, count);
+}
+
+/* The tree of block_sum over terms in memory, zero beyond the last. */
+MATH fold8 short_sum(const real *terms, size_t count)
+{
+    vec lanes[VECTORS];
+#define TERM(s) vec_load(terms + (s) * LANES + k * VEC_WIDTH)
+    UNROLL for (size_t k = 0; k < VECTORS; k++) {
+        lanes[k] = vec_add(vec_add(TERM(0), TERM(1)), vec_add(TERM(2), TERM(3)));
+        if (count > 4 * LANES) lanes[k] = vec_add(lanes[k], vec_add(vec_add(TERM(4), TERM(5)), vec_add(TERM(6), TERM(7))));
+    }
+#undef TERM
+    return fold8_lanes(lanes);
+}
+
+/* Plain rows of at most a block, with nothing given: softmax_along without all that these have no use
+ * for. */
+static void softmax_short(struct row_job *job, struct row_pass *pass, size_t first, size_t count, enum write_term write, int with_target)
+{
+    _Alignas(64) real scratch[SCRATCH], terms[BLOCK], lanes[GROUP_ROWS][VEC_WIDTH], last[GROUP_ROWS][VEC_WIDTH];
+    const real *x[GROUP_ROWS];
+    struct group_maxima of;
+    const size_t classes = job->classes, whole = classes / VEC_WIDTH * VEC_WIDTH, rest = classes - whole, pitch = along_pitch(classes);
+    for (size_t j = 0; j < BLOCK; j += VEC_WIDTH) vec_store(terms + j, vec_set(0));
+    for (size_t r = 0; r < count; r++) {
+        x[r] = (const real *)job->in.data + job->in.row[first + r];
+        vec max = vec_set((real)-INFINITY), max2 = max;
+        if (!row_ignored(job, first + r, with_target)) {
+            size_t j = 0;
+            for (; j + 2 * VEC_WIDTH <= whole; j += 2 * VEC_WIDTH) {
+                max = vec_max(vec_load(x[r] + j), max);
+                max2 = vec_max(vec_load(x[r] + j + VEC_WIDTH), max2);
+            }
+            if (j < whole) max = vec_max(vec_load(x[r] + j), max);
+            vec tail = vec_load_partial(x[r] + whole, rest, vec_set((real)-INFINITY));
+            max2 = vec_max(tail, max2);
+            vec_store(last[r], tail);
+        }
+        vec_store(lanes[r], vec_max(max, max2));
+        if (!with_target) continue;
+        int64_t y = job->target[first + r];
+        pass->target_logit[first + r] = y >= 0 ? x[r][y] : (real)-INFINITY;
+    }
+    group_maxima_of(job, first, count, lanes, &of);
+    for (size_t r = 0; r < count; r++) {
+        if (row_ignored(job, first + r, with_target)) continue;
+        const struct row_lanes row = {.exp = ROW_EXP(r), .max = vec_set(of.max[r])};
+        real *kept = scratch + r * pitch;
+        veci ties = veci_set(0);
+        vec e, zero = vec_set(0);
+        for (size_t j = 0; j < pitch; j += VEC_WIDTH) {
+            const real *from = j < whole ? x[r] + j : last[r];
+            vec_store(terms + j, sum_value(SUM_EXP_BUT_MAX, vec_load(from), zero, zero, &row, NULL, &e, &ties));
+            vec_store(kept + j, e);
+        }
+        const size_t beyond = of.max[r] == (real)-INFINITY ? pitch - classes : 0;
+        pass->total[first + r] = fold8_total(short_sum(terms, classes));
+        pass->ties[first + r] = (double)(veci_reduce_add(ties) - (int64_t)beyond);
+    }
+    finish_rows(job, pass, first, count, job->want_log || write == WRITE_LOG_SOFTMAX, job->out.data && write == WRITE_SOFTMAX, with_target);
+    for (size_t r = 0; r < count && job->out.data; r++) {
+        const size_t i = first + r;
+        real *out = (real *)job->out.data + job->out.row[i];
+        if (row_ignored(job, i, with_target)) {
+            for (size_t j = 0; j < classes; j++) out[j] = 0;
+            continue;
+        }
+        struct row_lanes row = {.max = vec_set(of.max[r])};
+        const real *kept = scratch + r * pitch;
+        if (write == WRITE_LOG_SOFTMAX) {
+            row.offset = vec_set(pass->offset[i]);
+            run_write(WRITE_LOG_SOFTMAX, x[r], x[r], x[r], out, classes, &row, NULL);
+        } else {
+            row.lift = vec_set(pass->lift[i]);
+            row.factor = vec_set(pass->factor[i]);
+            row.top = vec_set(pass->top[i]);
+            row.peak = vec_set(pass->peak[i]);
+            if (pass->lift[i] == 1) run_write(WRITE_SCALED, kept, kept, kept, out, classes, &row, NULL);
+            else run_write(WRITE_LIFTED, kept, kept, kept, out, classes, &row, NULL);
+            if (with_target && job->target[i] >= 0) out[job->target[i]] = pass->target_gradient[i];
+        }
+    }
+}
+#undef ROW_EXP
+
+/* No options, nothing given, and nothing out of the ordinary wanted. */
+MATH int job_is_bare(const struct row_job *job)
+{
+    return !job->options && !job->have_state && !job->have_max && !job->max_only && !job->want_argmax;
+}
+
+MATH int rows_are_short(const struct row_job *job)
+{
+    return job->classes - 1 < BLOCK && job_is_bare(job) && tensor_is_plain(&job->in) && (!job->out.data || tensor_is_plain(&job->out));
 }
 
 static void softmax_along_plain(struct row_job *job, struct row_pass *pass, size_t first, size_t count, enum write_term write, int with_target)
@@ -257,8 +356,7 @@ static void softmax_along_any(struct row_job *job, struct row_pass *pass, size_t
 static size_t softmax_along_group(struct row_job *job, struct row_pass *pass, size_t first, enum write_term write, int with_target)
 {
     const size_t group = along_group(job, write), left = job->rows - first, count = left < group ? left : group;
-    int plain = !job->options && !job->have_state && !job->have_max && !job->max_only && !job->want_argmax;
-    (plain ? softmax_along_plain : softmax_along_any)(job, pass, first, count, write, with_target);
+    (rows_are_short(job) ? softmax_short : job_is_bare(job) ? softmax_along_plain : softmax_along_any)(job, pass, first, count, write, with_target);
     return count;
 }
 
@@ -525,7 +623,9 @@ static void softmax_job(struct row_job *job, enum write_term write, int with_tar
     for (size_t i = 0, count; i < job->rows; i += count) {
         size_t left = job->rows - i;
         count = left < VEC_WIDTH ? left : VEC_WIDTH;
-        if (tile_pays(count, job->classes) && !job->want_argmax) {
+        /* The way back from a tile costs as much as the way in. */
+        int along = rows_are_short(job) && job->out.data && job->classes > 48;
+        if (!along && tile_pays(count, job->classes) && !job->want_argmax) {
             count = softmax_tiled(job, &pass, i, write, with_target);
             continue;
         }
