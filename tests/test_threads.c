@@ -1,8 +1,10 @@
 /* Threads that the host lends: the same bits as without, however many there are and however they
  * come by the tasks; the same errors; and small work stays at home. */
+#define _POSIX_C_SOURCE 200809L /* nanosleep */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <xent/openmp.h>
 #include <xent/pthreads.h>
@@ -357,11 +359,113 @@ static void calls_within_tasks(void **state)
     }
 }
 
+/* ---- The pool itself --------------------------------------------------------------------- */
+
+enum { MOST_TASKS = 300, CALLERS = 3 };
+
+/* Of one call: how often each task was run. */
+struct record {
+    int times[MOST_TASKS];
+    int64_t pause; /* of each task, in nanoseconds */
+};
+
+static void pause_for(int64_t nanoseconds)
+{
+    const struct timespec time = {0, (long)nanoseconds};
+    if (nanoseconds != 0) {
+        nanosleep(&time, NULL);
+    }
+}
+
+static void note(void *context, size_t index)
+{
+    struct record *record = context;
+    record->times[index]++;
+    pause_for(record->pause);
+}
+
+static bool every_task_once(xent_pthreads *pool, size_t tasks, int64_t pause)
+{
+    struct record record;
+    memset(&record, 0, sizeof record);
+    record.pause = pause;
+    xent_pthreads_for(pool, tasks, note, &record);
+    for (size_t i = 0; i < MOST_TASKS; i++) {
+        if (record.times[i] != (i < tasks ? 1 : 0)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Calls on each other's heels, and so far apart that threads sleep before them; tasks that end at
+ * once, and tasks that keep those without one waiting until they sleep. */
+static void tasks_of_a_pool(void **state)
+{
+    static const size_t counts[] = {2, 0, 3, 1, 7, MOST_TASKS};
+    const int rounds = check_quick() ? 200 : 2000;
+    (void)state;
+    for (int i = 0; i < POOLS; i++) {
+        for (int round = 0; round < rounds; round++) {
+            for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
+                assert_true(every_task_once(&pools[i], counts[c], 0));
+            }
+            if (round % 20 == 0) {
+                pause_for(1000000);
+            }
+            if (round % 20 == 10) {
+                assert_true(every_task_once(&pools[i], 3, 1000000));
+            }
+        }
+    }
+}
+
+/* One of several that call the same pool. */
+static void *caller(void *result)
+{
+    const int rounds = check_quick() ? 1000 : 10000;
+    bool *all_well = result;
+    *all_well = true;
+    for (int round = 0; round < rounds; round++) {
+        *all_well &= every_task_once(&pools[POOLS - 1], (size_t)round % 9, 0);
+    }
+    return NULL;
+}
+
+static void callers_of_a_pool(void **state)
+{
+    pthread_t thread[CALLERS];
+    bool all_well[CALLERS];
+    (void)state;
+    for (int i = 0; i < CALLERS; i++) {
+        assert_int_equal(pthread_create(&thread[i], NULL, caller, &all_well[i]), 0);
+    }
+    for (int i = 0; i < CALLERS; i++) {
+        assert_int_equal(pthread_join(thread[i], NULL), 0);
+        assert_true(all_well[i]);
+    }
+}
+
+/* With nothing to do, after a call, and after none. */
+static void pools_that_stop(void **state)
+{
+    (void)state;
+    for (int round = 0; round < (check_quick() ? 20 : 200); round++) {
+        xent_pthreads pool;
+        assert_int_equal(xent_pthreads_start(&pool, 1 + round % 5), 0);
+        if (round % 2 == 1) {
+            assert_true(every_task_once(&pool, (size_t)round % 7, 0));
+        }
+        pause_for(round % 3 == 2 ? 1000000 : 0);
+        xent_pthreads_stop(&pool);
+    }
+}
+
 int main(int argc, char **argv)
 {
     static enum kernel kernels[KERNEL_COUNT];
     static char small_names[KERNEL_COUNT][64];
-    struct CMUnitTest tests[2 * KERNEL_COUNT + 5];
+    struct CMUnitTest tests[2 * KERNEL_COUNT + 8];
     size_t count = 0;
     for (int i = 0; i < KERNEL_COUNT; i++) {
         kernels[i] = (enum kernel)i;
@@ -376,6 +480,9 @@ int main(int argc, char **argv)
         on_every_tier(first_improper_probability),
         cmocka_unit_test(sums_that_cancel),
         cmocka_unit_test(calls_within_tasks),
+        cmocka_unit_test(tasks_of_a_pool),
+        cmocka_unit_test(callers_of_a_pool),
+        cmocka_unit_test(pools_that_stop),
     };
     memcpy(tests + count, others, sizeof others);
     void *none = NULL;

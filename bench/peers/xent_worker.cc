@@ -152,7 +152,7 @@ struct Operands {
     Operands &operator=(const Operands &) = delete;
 
 private:
-    /* The pool of xent's own example. Its threads sleep while there is nothing to do. */
+    /* The pool of xent's own example, whose threads look for work for a moment before they sleep. */
     void lend_threads(int count)
     {
         if (count == 1) return;
