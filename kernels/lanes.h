@@ -34,20 +34,22 @@ MATH void lanes_store(struct lane_view view, ptrdiff_t at, vec value, const size
     else vec_store_partial(view.data + at, value, lanes);
 }
 
-/* Row maxima, NaN passed over. Several classes at a time, lest each maximum wait for the last. */
+/* Row maxima, NaN passed over. Several classes at a time, lest each maximum wait for the last. Places are added up:
+ * compilers would leave multiplications by the stride in the loop, and not every core is quick at these. */
 MATH void lanes_max(struct lane_view x, size_t classes, const int vectors, const size_t lanes, vec max[GROUP])
 {
-    const int ways = vectors == 1 ? 4 : 2;
+    const int ways = 2 * GROUP / vectors;
     vec part[2 * GROUP];
     size_t j = 0;
+    ptrdiff_t at = 0;
     UNROLL for (int w = 0; w < 2 * GROUP; w++) part[w] = vec_set((real)-INFINITY);
-    for (; j + (size_t)ways <= classes; j += (size_t)ways)
+    for (; j + (size_t)ways <= classes; j += (size_t)ways, at += ways * x.stride)
         UNROLL for (int w = 0; w < ways; w++)
             UNROLL for (int v = 0; v < vectors; v++)
-                part[w * vectors + v] = vec_max(lanes_load(x, v * x.vector_step + (ptrdiff_t)(j + (size_t)w) * x.stride, lanes), part[w * vectors + v]);
-    for (; j < classes; j++)
+                part[w * vectors + v] = vec_max(lanes_load(x, v * x.vector_step + at + w * x.stride, lanes), part[w * vectors + v]);
+    for (; j < classes; j++, at += x.stride)
         UNROLL for (int v = 0; v < vectors; v++)
-            part[v] = vec_max(lanes_load(x, v * x.vector_step + (ptrdiff_t)j * x.stride, lanes), part[v]);
+            part[v] = vec_max(lanes_load(x, v * x.vector_step + at, lanes), part[v]);
     UNROLL for (int v = 0; v < vectors; v++) {
         max[v] = part[v];
         UNROLL for (int w = 1; w < ways; w++) max[v] = vec_max(max[v], part[w * vectors + v]);
@@ -213,13 +215,14 @@ MATH void lanes_write(const enum write_term term, const struct lane_args *a, str
                       const int vectors, const size_t lanes)
 {
     struct lane_view x = a->x, x2 = a->x2;
-    for (size_t j = 0; j < classes; j++)
+    ptrdiff_t at = 0, at2 = 0, to = 0;
+    for (size_t j = 0; j < classes; j++, at += x.stride, at2 += x2.stride, to += out.stride)
         UNROLL for (int v = 0; v < vectors; v++) {
-            vec in = lanes_load(x, v * x.vector_step + (ptrdiff_t)j * x.stride, lanes);
-            vec in2 = write_reads_second(term) && x2.data ? lanes_load(x2, v * x2.vector_step + (ptrdiff_t)j * x2.stride, lanes) : in;
+            vec in = lanes_load(x, v * x.vector_step + at, lanes);
+            vec in2 = write_reads_second(term) && x2.data ? lanes_load(x2, v * x2.vector_step + at2, lanes) : in;
             vec w = write_reads_weight(term) ? lane_weight(a->w, (ptrdiff_t)j) : in;
             vec value = write_value(term, in, in2, w, &a->row[v], a->target);
-            lanes_store(out, v * out.vector_step + (ptrdiff_t)j * out.stride, value, lanes);
+            lanes_store(out, v * out.vector_step + to, value, lanes);
         }
 }
 
