@@ -25,23 +25,32 @@ MATH size_t block_count(size_t classes, size_t first) { return classes - first <
 /* Vectors of maxima that do not wait for each other. */
 #define MAXIMA (VECTORS < 4 ? 4 : VECTORS)
 
+/* run_max where a NaN was lost: see vec_larger. */
+static __attribute__((noinline)) vec run_max_again(const real *x, size_t count)
+{
+    vec max = vec_set((real)-INFINITY);
+    for (size_t j = 0; j < count; j += VEC_WIDTH)
+        max = vec_max(vec_load_partial(x + j, count - j < VEC_WIDTH ? count - j : VEC_WIDTH, max), max);
+    return max;
+}
+
 /* The lanes' maxima of packed elements, NaN passed over. The last ones may be looked at twice. */
 MATH vec run_max(const real *x, size_t count)
 {
     const size_t step = MAXIMA * VEC_WIDTH;
     vec lanes[MAXIMA];
     UNROLL for (int k = 0; k < MAXIMA; k++) lanes[k] = vec_set((real)-INFINITY);
-#define MAXIMUM(at) UNROLL for (size_t k = 0; k < MAXIMA; k++) lanes[k] = vec_max(vec_load(x + (at) + k * VEC_WIDTH), lanes[k])
+#define MAXIMUM(at) UNROLL for (size_t k = 0; k < MAXIMA; k++) lanes[k] = vec_larger(vec_load(x + (at) + k * VEC_WIDTH), lanes[k])
     for (size_t j = 0; j + step <= count; j += step) MAXIMUM(j);
     if (count % step && count >= step) MAXIMUM(count - step);
 #undef MAXIMUM
     for (size_t j = 0; count < step && j < count; j += VEC_WIDTH) {
         vec part = j + VEC_WIDTH <= count ? vec_load(x + j) : vec_load_partial(x + j, count - j, lanes[0]);
-        lanes[0] = vec_max(part, lanes[0]);
+        lanes[0] = vec_larger(part, lanes[0]);
     }
     UNROLL for (int half = MAXIMA / 2; half; half /= 2)
-        for (int k = 0; k < half; k++) lanes[k] = vec_max(lanes[k], lanes[k + half]);
-    return lanes[0];
+        for (int k = 0; k < half; k++) lanes[k] = vec_larger(lanes[k], lanes[k + half]);
+    return vec_larger_lost(lanes[0]) ? run_max_again(x, count) : lanes[0];
 }
 
 /* The lanes' maxima of a row. */

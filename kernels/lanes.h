@@ -34,27 +34,40 @@ MATH void lanes_store(struct lane_view view, ptrdiff_t at, vec value, const size
     else vec_store_partial(view.data + at, value, lanes);
 }
 
+/* lanes_max where a NaN was lost: see vec_larger. */
+static __attribute__((noinline)) void lanes_max_again(struct lane_view x, size_t classes, int vectors, size_t lanes, vec max[GROUP])
+{
+    for (int v = 0; v < vectors; v++) {
+        max[v] = vec_set((real)-INFINITY);
+        for (size_t j = 0; j < classes; j++)
+            max[v] = vec_max(lanes_load(x, v * x.vector_step + (ptrdiff_t)j * x.stride, lanes), max[v]);
+    }
+}
+
 /* Row maxima, NaN passed over. Several classes at a time, lest each maximum wait for the last. Places are added up:
  * compilers would leave multiplications by the stride in the loop, and not every core is quick at these. */
 MATH void lanes_max(struct lane_view x, size_t classes, const int vectors, const size_t lanes, vec max[GROUP])
 {
     const int ways = 2 * GROUP / vectors;
-    vec part[2 * GROUP];
+    vec part[2 * GROUP], all = vec_set(0);
     size_t j = 0;
     ptrdiff_t at = 0;
     UNROLL for (int w = 0; w < 2 * GROUP; w++) part[w] = vec_set((real)-INFINITY);
     for (; j + (size_t)ways <= classes; j += (size_t)ways, at += ways * x.stride)
         UNROLL for (int w = 0; w < ways; w++)
             UNROLL for (int v = 0; v < vectors; v++)
-                part[w * vectors + v] = vec_max(lanes_load(x, v * x.vector_step + at + w * x.stride, lanes), part[w * vectors + v]);
+                part[w * vectors + v] =
+                    vec_larger(lanes_load(x, v * x.vector_step + at + w * x.stride, lanes), part[w * vectors + v]);
     for (; j < classes; j++, at += x.stride)
         UNROLL for (int v = 0; v < vectors; v++)
-            part[v] = vec_max(lanes_load(x, v * x.vector_step + at, lanes), part[v]);
+            part[v] = vec_larger(lanes_load(x, v * x.vector_step + at, lanes), part[v]);
     UNROLL for (int v = 0; v < vectors; v++) {
         max[v] = part[v];
-        UNROLL for (int w = 1; w < ways; w++) max[v] = vec_max(max[v], part[w * vectors + v]);
-        max[v] = vec_add(max[v], vec_set(0)); /* a zero maximum is +0 */
+        UNROLL for (int w = 1; w < ways; w++) max[v] = vec_larger(max[v], part[w * vectors + v]);
+        all = v ? vec_larger(max[v], all) : max[v];
     }
+    if (vec_larger_lost(all)) lanes_max_again(x, classes, vectors, lanes, max);
+    UNROLL for (int v = 0; v < vectors; v++) max[v] = vec_add(max[v], vec_set(0)); /* a zero maximum is +0 */
 }
 
 struct lane_args {

@@ -107,6 +107,12 @@ static real_int sub_in_c(real_int a, real_int b) { return (real_int)((real_uint)
 static real_int shift_left_in_c(real_int a, int n) { return (real_int)((real_uint)a << n); }
 static real_int shift_right_in_c(real_int a, int n) { return a < 0 ? ~(~a >> n) : a >> n; }
 
+/* +0 of zeros; and where a is NaN, b, as vec_larger may give NaN. */
+static inline vec larger(struct vectors v)
+{
+    return vec_add(vec_select(vec_equal(v.a, v.a), vec_larger(v.a, v.b), v.b), vec_set(0));
+}
+
 #define EXPONENT_AT (REAL_DIGITS - 1)
 #define SIGN_AT (REAL_BITS - 1)
 /* vec_from_int takes any int32, but of int64 only what is left of these. */
@@ -122,6 +128,7 @@ static real_int shift_right_in_c(real_int a, int n) { return a < 0 ? ~(~a >> n) 
     X(vec_fma, real, REAL, 3, vec_fma(v.a, v.b, v.c), fma_in_c(s.a, s.b, s.c))                       \
     X(vec_max, real, REAL, 2, vec_max(v.a, v.b), s.a > s.b ? s.a : s.b)                              \
     X(vec_min, real, REAL, 2, vec_min(v.a, v.b), s.a < s.b ? s.a : s.b)                              \
+    X(vec_larger, real, REAL, 2, larger(v), s.a == s.a ? (s.a > s.b ? s.a : s.b) + 0 : s.b + 0)      \
     X(vec_bits, int, INT, 1, vec_bits(v.a), bits_of(s.a))                                            \
     X(vec_from_bits, real, REAL, 1, vec_from_bits(v.i), real_of(s.i))                                \
     X(vec_abs, real, REAL, 1, vec_abs(v.a), real_of(bits_of(s.a) & REAL_INT_MAX))                    \
@@ -321,6 +328,36 @@ static void test_mask_any(void **state)
 }
 
 static NOT_FOLDED real reduce_max(const real *lanes) { return vec_reduce_max(vec_load(lanes)); }
+/* The largest of all, passing NaN over, by vec_larger if it can be had by it. */
+static NOT_FOLDED int largest_in_lanes(const real (*of)[VEC_WIDTH], int count, real *lanes)
+{
+    vec max = vec_set((real)-INFINITY);
+    for (int k = 0; k < count; k++) max = vec_larger(vec_load(of[k]), max);
+    vec_store(lanes, max);
+    return !vec_larger_lost(max);
+}
+
+static void test_larger_lost(void **state)
+{
+    (void)state;
+    enum { OF = 5 };
+    real of[OF][VEC_WIDTH], lanes[VEC_WIDTH];
+    const real_int nans[] = {bits_of((real)NAN), bits_of((real)NAN) | REAL_INT_MIN, bits_of((real)INFINITY) + 1, REAL_INT_MAX};
+    for (int n = -1; n < COUNT(nans); n++)
+        for (int at = 0; at < (n < 0 ? 1 : OF * VEC_WIDTH); at++) {
+            for (int k = 0; k < OF; k++)
+                for (int lane = 0; lane < VEC_WIDTH; lane++) of[k][lane] = (real)((7 * k + 3 * lane) % 5 - 6);
+            if (n >= 0) memcpy(&of[at / VEC_WIDTH][at % VEC_WIDTH], &nans[n], sizeof(real));
+            int had = largest_in_lanes((const real(*)[VEC_WIDTH])of, OF, lanes);
+            assert_true(had || n >= 0);
+            for (int lane = 0; had && lane < VEC_WIDTH; lane++) {
+                real expected = (real)-INFINITY;
+                for (int k = 0; k < OF; k++) expected = of[k][lane] > expected ? of[k][lane] : expected;
+                expect_real("vec_larger, nothing lost", lane, lanes[lane], expected);
+            }
+        }
+}
+
 static NOT_FOLDED real_int reduce_add(const real_int *lanes) { return veci_reduce_add(ints_from_memory(lanes)); }
 
 static void check_reduce_max(const real lanes[VEC_WIDTH])
@@ -376,6 +413,7 @@ int xent_test_vector_words(void)
         WIDE_WORDS(TEST_OF_WORD)
         {"vec_fma, wide_fma, known answers", test_fused, NULL, NULL, NULL},
         {"table8_load, table8_look_up", test_table8, NULL, NULL, NULL},
+        {"vec_larger, vec_larger_lost", test_larger_lost, NULL, NULL, NULL},
         {"mask_any", test_mask_any, NULL, NULL, NULL},
         {"vec_reduce_max", test_reduce_max, NULL, NULL, NULL},
         {"veci_reduce_add", test_reduce_add, NULL, NULL, NULL},

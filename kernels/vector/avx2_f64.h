@@ -84,6 +84,8 @@ WORD vec vec_div(vec a, vec b) { return _mm256_div_pd(a, b); }
 WORD vec vec_fma(vec a, vec b, vec c) { return _mm256_fmadd_pd(a, b, c); }
 WORD vec vec_max(vec a, vec b) { return _mm256_max_pd(a, b); }
 WORD vec vec_min(vec a, vec b) { return _mm256_min_pd(a, b); }
+WORD vec vec_larger(vec a, vec b) { return vec_max(a, b); }
+WORD int vec_larger_lost(vec a) { (void)a; return 0; }
 
 /* -- Bits. -- */
 

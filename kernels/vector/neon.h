@@ -3,8 +3,9 @@
  * On other machines SIMDe spells the intrinsics; on x86 with -mavx2 -mfma, so that its
  * vfmaq_f32 and vfmaq_f64 are fused (without the flag they round twice). Never let SIMDe add
  * floats across lanes (vaddvq_f32): its loops carry a pragma that lets clang reorder the sum.
- * FMAX would return NaN if either operand is one and +0 of two zeros, so max and min compare
- * and select. vfmaq takes the addend first. A mask is all ones or all zeros in each lane.
+ * FMAX returns NaN if either operand is one and +0 of two zeros, so vec_max and vec_min compare
+ * and select, and vec_larger, which need not, is one instruction. vfmaq takes the addend first.
+ * A mask is all ones or all zeros in each lane.
  */
 #ifndef XENT_KERNELS_VECTOR_NEON_H
 #define XENT_KERNELS_VECTOR_NEON_H
@@ -124,6 +125,8 @@ WORD vec vec_div(vec a, vec b) { return vdivq_f32(a, b); }
 WORD vec vec_fma(vec a, vec b, vec c) { return vfmaq_f32(c, a, b); }
 WORD vec vec_max(vec a, vec b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
 WORD vec vec_min(vec a, vec b) { return vbslq_f32(vcltq_f32(a, b), a, b); }
+WORD vec vec_larger(vec a, vec b) { return vmaxq_f32(a, b); }
+WORD int vec_larger_lost(vec a) { return vminvq_u32(vceqq_f32(a, a)) == 0; }
 
 /* -- Bits. -- */
 

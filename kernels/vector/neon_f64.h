@@ -85,6 +85,8 @@ WORD vec vec_div(vec a, vec b) { return vdivq_f64(a, b); }
 WORD vec vec_fma(vec a, vec b, vec c) { return vfmaq_f64(c, a, b); }
 WORD vec vec_max(vec a, vec b) { return vbslq_f64(vcgtq_f64(a, b), a, b); }
 WORD vec vec_min(vec a, vec b) { return vbslq_f64(vcltq_f64(a, b), a, b); }
+WORD vec vec_larger(vec a, vec b) { return vmaxq_f64(a, b); }
+WORD int vec_larger_lost(vec a) { return vminvq_u32(vreinterpretq_u32_u64(vceqq_f64(a, a))) == 0; }
 
 /* -- Bits. -- */
 

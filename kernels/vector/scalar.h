@@ -72,6 +72,11 @@ WORD vec vec_fma(vec a, vec b, vec c) { return fmaf(a, b, c); }
 WORD vec vec_max(vec a, vec b) { return a > b ? a : b; }
 /* a < b ? a : b: likewise. */
 WORD vec vec_min(vec a, vec b) { return a < b ? a : b; }
+/* For the largest of many, from -inf on: max = vec_larger(next, max). As vec_max, but a zero may have either sign, and where
+ * an operand is NaN, so may the result be: then it stays so, and vec_larger_lost(max) is not 0, and tells to look again
+ * with vec_max. */
+WORD vec vec_larger(vec a, vec b) { return vec_max(a, b); }
+WORD int vec_larger_lost(vec a) { (void)a; return 0; }
 
 /* -- Bits. -- */
 
