@@ -6,7 +6,6 @@
 
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
 
 #define WORD static inline __attribute__((always_inline, unused))
 
@@ -117,13 +116,8 @@ WORD veci veci_count(veci a, mask m) { return vsubq_s64(a, vreinterpretq_s64_u64
 
 /* -- A table of eight pairs. -- */
 
-typedef struct { double pair[8][2]; } table8;
-WORD table8 table8_load(const double pairs[8][2])
-{
-    table8 t;
-    memcpy(&t, pairs, sizeof t);
-    return t;
-}
+typedef struct { const double (*pair)[2]; } table8; /* a copy would be made again and again */
+WORD table8 table8_load(const double pairs[8][2]) { return (table8){pairs}; }
 WORD void table8_look_up(const table8 *t, veci index, vec *high, vec *low)
 {
     vec pair0 = vld1q_f64(t->pair[vgetq_lane_s64(index, 0) & 7]);
