@@ -228,13 +228,15 @@ MATH void lanes_write(const enum write_term term, const struct lane_args *a, str
                       const int vectors, const size_t lanes)
 {
     struct lane_view x = a->x, x2 = a->x2;
+    struct row_lanes row[GROUP]; /* which no store into a tensor can change */
     ptrdiff_t at = 0, at2 = 0, to = 0;
+    UNROLL for (int v = 0; v < vectors; v++) row[v] = a->row[v];
     for (size_t j = 0; j < classes; j++, at += x.stride, at2 += x2.stride, to += out.stride)
         UNROLL for (int v = 0; v < vectors; v++) {
             vec in = lanes_load(x, v * x.vector_step + at, lanes);
             vec in2 = write_reads_second(term) && x2.data ? lanes_load(x2, v * x2.vector_step + at2, lanes) : in;
             vec w = write_reads_weight(term) ? lane_weight(a->w, (ptrdiff_t)j) : in;
-            vec value = write_value(term, in, in2, w, &a->row[v], a->target);
+            vec value = write_value(term, in, in2, w, &row[v], a->target);
             lanes_store(out, v * out.vector_step + to, value, lanes);
         }
 }

@@ -69,11 +69,7 @@ ROW_WRITE(log_softmax, WRITE_LOG_SOFTMAX)
     void stores1_##group##_scaled(const struct lane_args *, struct lane_view, size_t);                    \
     void stores1_##group##_scaled(const struct lane_args *from, struct lane_view out, size_t classes)     \
     {                                                                                                     \
-        struct row_lanes constants[GROUP];                                                                \
-        for (int v = 0; v < vectors; v++) constants[v] = from->row[v];                                    \
-        struct lane_args a = *from;                                                                       \
-        a.row = constants;                                                                                \
-        lanes_write(WRITE_SCALED, &a, out, classes, vectors, VEC_WIDTH);                                  \
+        lanes_write(WRITE_SCALED, from, out, classes, vectors, VEC_WIDTH);                                \
     }
 LANES_OF(lanes, 1)
 LANES_OF(lanes_group, GROUP)
