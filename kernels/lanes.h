@@ -133,9 +133,17 @@ MATH void lanes_sum_narrow(enum sum_term term, const struct lane_args *a, size_t
 {
     vec term_of[TILE_CLASSES];
     const size_t n = (size_t)vectors;
-    UNROLL for (int v = 0; v < vectors; v++) ties[v] = veci_set(0);
+    struct lane_args own = *a; /* and what else no store into a tensor can change */
+    struct row_lanes row[GROUP];
+    veci found[GROUP];
+    own.row = row;
+    UNROLL for (int v = 0; v < vectors; v++) {
+        row[v] = a->row[v];
+        found[v] = veci_set(0);
+    }
     for (size_t j = 0; j < classes; j++)
-        UNROLL for (int v = 0; v < vectors; v++) term_of[j * n + (size_t)v] = lane_step(term, a, j, v, lanes, &ties[v]);
+        UNROLL for (int v = 0; v < vectors; v++) term_of[j * n + (size_t)v] = lane_step(term, &own, j, v, lanes, &found[v]);
+    UNROLL for (int v = 0; v < vectors; v++) ties[v] = found[v];
     ROLLED for (int v = 0; v < vectors; v++) {
         const vec *terms = term_of + v;
         wide fold[8];
