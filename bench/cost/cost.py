@@ -15,7 +15,7 @@ import loops
 ROOT = Path(__file__).resolve().parents[2]
 HERE = ROOT / "bench" / "cost"
 TABLE = HERE / "table.csv"
-COLUMNS = ["tool", "on", "what", "unit", "cost", "bound"]
+COLUMNS = ["tool", "on", "what", "unit", "cost", "bound", "memory"]
 ALLOWED = 1.03
 NOT_CHECKED = 77  # the status by which a test says that it did not run
 
@@ -73,7 +73,7 @@ def instructions():
             if name := re.search(r"^desc: Trigger: Client Request: (.*)$", text, re.M):
                 tier, what, unit, units = name[1].split("|")
                 total = int(re.search(r"^totals: (\d+)$", text, re.M)[1])
-                yield ["callgrind", tier, what, unit, f"{total / int(units):.3f}", ""]
+                yield ["callgrind", tier, what, unit, f"{total / int(units):.3f}", "", ""]
 
 
 def cycles():
@@ -82,8 +82,8 @@ def cycles():
         command = compile_command(target.build, f"xent_{target.tier}_f32")
         assembly = run(*command, "-w", "-I..", "-S", "-o", "-", HERE / "loops.c", cwd=ROOT / target.build)
         for loop in loops.of_assembly(assembly, target, element_bytes=4):
-            bound = "" if loop.bound is None else f"{loop.bound:.3f}"
-            yield ["llvm-mca", target.cpu, f"{loop.name} f32", "element", f"{loop.cycles:.3f}", bound]
+            numbers = ["" if n is None else f"{n:.3f}" for n in (loop.cycles, loop.bound, loop.memory)]
+            yield ["llvm-mca", target.cpu, f"{loop.name} f32", "element", *numbers]
 
 
 def read_table():
@@ -104,7 +104,7 @@ def write_table(rows, with_tools):
 def print_rows(rows, before):
     for row in rows:
         was = before.get(tuple(row[:4]))
-        ratio = f"{float(row[4]) / float(row[5]):6.2f} x bound" if row[5] else ""
+        ratio = f"{float(row[4]) / max(float(row[5]), float(row[6])):6.2f} x bound" if row[5] else ""
         change = f"{100 * (float(row[4]) / was - 1):+7.1f} %" if was else ""
         print(f"{row[0]:9}  {row[1]:14}  {row[2]:42}  {float(row[4]):9.3f} / {row[3]:7}  {change:9}  {ratio}".rstrip())
 

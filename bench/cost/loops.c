@@ -15,21 +15,23 @@ void loads1_row_max(const real *x, real lanes[VEC_WIDTH]);
 void loads1_row_max(const real *x, real lanes[VEC_WIDTH]) { vec_store(lanes, run_max(x, COUNT)); }
 
 MATH void row_exp_sum(const enum sum_term term, const real *x, real *store, size_t blocks, const struct row_lanes *row,
-                      fold8 *sums, veci *ties)
+                      total *sums, veci *ties)
 {
     struct row_lanes constants = *row;
+    veci equal = veci_set(0);
     constants.exp.shift = vec_set(0); /* as along_exp_sum has it */
     for (size_t b = 0; b < blocks; b++) {
         struct block_args a = {.x = x + b * BLOCK, .store = store + b * BLOCK, .row = &constants};
-        struct block_notes notes = {veci_set(0), vec_set(0)};
-        sums[b] = block_sum(term, &a, BLOCK, 0, &notes);
-        ties[b] = notes.ties;
+        struct block_notes notes = {equal, vec_set(0)};
+        sums[b] = fold8_total(block_sum(term, &a, BLOCK, 0, &notes));
+        equal = notes.ties;
     }
+    *ties = equal;
 }
 
 #define ROW_EXP_SUM(name, term)                                                                               \
-    void stores1_row_##name(const real *, real *, size_t, const struct row_lanes *, fold8 *, veci *);          \
-    void stores1_row_##name(const real *x, real *store, size_t blocks, const struct row_lanes *row, fold8 *sums, \
+    void stores1_row_##name(const real *, real *, size_t, const struct row_lanes *, total *, veci *);          \
+    void stores1_row_##name(const real *x, real *store, size_t blocks, const struct row_lanes *row, total *sums, \
                            veci *ties)                                                                        \
     {                                                                                                         \
         row_exp_sum(term, x, store, blocks, row, sums, ties);                                                 \
@@ -74,13 +76,16 @@ ROW_WRITE(log_softmax, WRITE_LOG_SOFTMAX)
 LANES_OF(lanes, 1)
 LANES_OF(lanes_group, GROUP)
 
-void stores2_lanes_exp_sum(const struct lane_args *from, size_t classes, wide sum[GROUP], veci ties[GROUP]);
-void stores2_lanes_exp_sum(const struct lane_args *from, size_t classes, wide sum[GROUP], veci ties[GROUP])
+/* What it returns is no store, lest the way to that be taken for the loop. */
+double stores1_lanes_exp_sum(const struct lane_args *, size_t);
+double stores1_lanes_exp_sum(const struct lane_args *from, size_t classes)
 {
-    const struct row_lanes constants = from->row[0];
-    struct lane_args a = *from;
-    a.row = &constants;
-    lanes_sum_narrow(SUM_EXP_BUT_MAX, &a, classes, 1, VEC_WIDTH, sum, ties);
+    wide sum[GROUP];
+    veci ties[GROUP];
+    double lanes[VEC_WIDTH];
+    lanes_sum_narrow(SUM_EXP_BUT_MAX, from, classes, 1, VEC_WIDTH, sum, ties);
+    wide_store(lanes, sum[0]);
+    return lanes[0] + (double)veci_reduce_add(ties[0]);
 }
 
 /* -- Elements -- */
