@@ -79,11 +79,12 @@ def instructions():
 def cycles():
     """Cycles of the hot loops in llvm-mca, per element."""
     for target in loops.TARGETS:
-        command = compile_command(target.build, f"xent_{target.tier}_f32")
-        assembly = run(*command, "-w", "-I..", "-S", "-o", "-", HERE / "loops.c", cwd=ROOT / target.build)
-        for loop in loops.of_assembly(assembly, target, element_bytes=4):
-            numbers = ["" if n is None else f"{n:.3f}" for n in (loop.cycles, loop.bound, loop.memory)]
-            yield ["llvm-mca", target.cpu, f"{loop.name} f32", "element", *numbers]
+        for precision, element_bytes in {"f32": 4, "f64": 8}.items():
+            command = compile_command(target.build, f"xent_{target.tier}_{precision}")
+            assembly = run(*command, "-w", "-I..", "-S", "-o", "-", HERE / "loops.c", cwd=ROOT / target.build)
+            for loop in loops.of_assembly(assembly, target, element_bytes):
+                numbers = ["" if n is None else f"{n:.3f}" for n in (loop.cycles, loop.bound, loop.memory)]
+                yield ["llvm-mca", target.cpu, f"{loop.name} {precision}", "element", *numbers]
 
 
 def read_table():
