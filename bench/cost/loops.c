@@ -15,26 +15,24 @@ void loads1_row_max(const real *x, real lanes[VEC_WIDTH]);
 void loads1_row_max(const real *x, real lanes[VEC_WIDTH]) { vec_store(lanes, run_max(x, COUNT)); }
 
 MATH void row_exp_sum(const enum sum_term term, const real *x, real *store, size_t blocks, const struct row_lanes *row,
-                      total *sums, veci *ties)
+                      total *sums, struct block_notes *notes)
 {
     struct row_lanes constants = *row;
-    veci equal = veci_set(0);
-    constants.exp.shift = vec_set(0); /* as along_exp_sum has it */
+    struct block_notes so_far = {veci_set(0), vec_set((real)-INFINITY)};
+    constants.exp.shift = vec_set(0); /* as in along_exp */
     for (size_t b = 0; b < blocks; b++) {
         struct block_args a = {.x = x + b * BLOCK, .store = store + b * BLOCK, .row = &constants};
-        struct block_notes notes = {equal, vec_set(0)};
-        sums[b] = fold8_total(block_sum(term, &a, BLOCK, 0, &notes));
-        equal = notes.ties;
+        sums[b] = fold8_total(block_sum(term, &a, BLOCK, term == SUM_EXP, &so_far));
     }
-    *ties = equal;
+    *notes = so_far;
 }
 
-#define ROW_EXP_SUM(name, term)                                                                               \
-    void stores1_row_##name(const real *, real *, size_t, const struct row_lanes *, total *, veci *);          \
-    void stores1_row_##name(const real *x, real *store, size_t blocks, const struct row_lanes *row, total *sums, \
-                           veci *ties)                                                                        \
-    {                                                                                                         \
-        row_exp_sum(term, x, store, blocks, row, sums, ties);                                                 \
+#define ROW_EXP_SUM(name, term)                                                                                  \
+    void stores1_row_##name(const real *, real *, size_t, const struct row_lanes *, total *, struct block_notes *); \
+    void stores1_row_##name(const real *x, real *store, size_t blocks, const struct row_lanes *row, total *sums,    \
+                            struct block_notes *notes)                                                              \
+    {                                                                                                               \
+        row_exp_sum(term, x, store, blocks, row, sums, notes);                                                      \
     }
 ROW_EXP_SUM(exp_sum, SUM_EXP)
 ROW_EXP_SUM(exp_sum_but_max, SUM_EXP_BUT_MAX)
