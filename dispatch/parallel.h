@@ -6,8 +6,8 @@
 
 #include "reduce.h"
 
-/* Fewest elements of a span. That many take ten microseconds and more; to wake a thread takes
- * one to ten. */
+/* Fewest elements of a span. That many take ten microseconds and more; a thread that sleeps comes
+ * after ten to sixty. */
 #define XENT_SPAN 32768
 /* Most spans of a call: several for each of many threads, so that none waits long for the last,
  * and few enough for a host to whom a task costs something. */

@@ -122,10 +122,15 @@ MATH void finish_gain(struct row_pass *pass, size_t i, const struct finished *f,
     vec_store(pass->peak + i, vec_from_wide(peak));
     /* A factor that would be lost among the subnormals is taken in two steps, of which the first is exact wherever
      * the result is not nothing. */
-    wide factor = wide_mul(peak, f->inverse);
-    mask small = vec_less(vec_abs(vec_from_wide(factor)), vec_set(EXP_SMALL));
-    vec_store(pass->lift + i, vec_select(small, vec_set((real)0x1p-80), vec_set(1)));
-    vec_store(pass->factor + i, vec_select(small, vec_from_wide(wide_mul(factor, wide_set(0x1p+80))), vec_from_wide(factor)));
+    wide wide_factor = wide_mul(peak, f->inverse);
+    vec factor = vec_from_wide(wide_factor), lift = vec_set(1);
+    mask small = vec_less(vec_abs(factor), vec_set(EXP_SMALL));
+    if (mask_any(small)) {
+        factor = vec_select(small, vec_from_wide(wide_mul(wide_factor, wide_set(0x1p+80))), factor);
+        lift = vec_select(small, vec_set((real)0x1p-80), lift);
+    }
+    vec_store(pass->lift + i, lift);
+    vec_store(pass->factor + i, factor);
     vec_store(pass->top + i, exp_scaled(f->max, f->exp));
 }
 

@@ -165,8 +165,8 @@ typedef struct xent_execution {
  * whatever threads, in whatever order, at once or one after the other, the caller's thread
  * included, and returns when all have ended and what they wrote can be seen by the caller.
  *   Results, errors and their rows included, are the same bits with any parallel_for, or none.
- *   A task is 32768 elements at least, which take ten microseconds and more, where waking a thread takes
- *   one to ten: calls with fewer than twice as many do not ask for threads. Tasks are at most 256, each
+ *   A task is 32768 elements at least, which take ten microseconds and more, where a thread that sleeps
+ *   takes ten to sixty to come: calls with fewer than twice as many do not ask for threads. Tasks are at most 256, each
  *   a span of rows (or, elementwise, of elements) next to each other; a row is never cut. What is
  *   done with row states alone (xent_row_state_merge and so on) and the check of targets stay on the
  *   caller's thread.
@@ -245,7 +245,7 @@ typedef struct xent_log_sum_exp_outputs {
  *
  * logits: any shape with a class axis (a 0-dim logits is a row of one class).
  * C = 0 is legal: -inf. All -inf: -inf; any +inf: +inf; NaN: NaN; the gradient of
- * such a row is NaN. Error: lse within 2.5 ulp of the larger of |max| and
+ * such a row is NaN. Error: lse within 2 ulp of the larger of |max| and
  * log1p(rest); gradient within 4 ulp, at any C. */
 XENT_API xent_status xent_log_sum_exp(const xent_tensor *logits, const xent_softmax_options *options,
                                       const xent_log_sum_exp_outputs *outputs, xent_error *error);

@@ -187,10 +187,10 @@ MATH vec exp_reduced(vec x)
 /* exp(x - max) / row_inverse: see struct exp_row. x <= max, or NaN, which gives NaN; 0 where
  * x is below the row's floor, and where x = max = -inf. x = max = +inf gives NaN.
  *
- * Worst error 0.947 ulp, at x = -0x1.f0c124p+4, max = 88.5; sse2 1.150, at x = -0x1.ddea2cp+6,
- * max = 0 (all 2^32 x for eight maxima: tests/accuracy). A row's loss stays within 1.97 ulp (two
- * classes, every gap from 2^-24 to 104, beside five maxima). For doubles 0.617, at
- * x = -0x1.ed3d67b9730a8p-2, max = 1.7; sse2 0.621 (10^8 x). */
+ * Worst error 0.921 ulp, at x = 0x1.aafc66p+1, max = 88.5; sse2 0.964, at x = -0x1.ea0e26p+4, max = 38.5 (all 2^32 x, each
+ * with one of eight maxima: tests/accuracy). For doubles 0.623, at x = -0x1.cb98f1b925ad7p+4, max = 38.5; sse2 0.642
+ * (10^8 x).
+ */
 MATH vec exp_scaled(vec x, struct exp_row row)
 {
     vec y = vec_sub(x, row.shift), t, unused, r = exp_rest(y, row.magic, &t), power = exp_power(exp_row_table, t, &unused);
@@ -235,7 +235,7 @@ MATH wide row_inverse(vec max, struct exp_row row)
     p = wide_fma(p, r, wide_set(1.0));
     p = wide_fma(p, r, wide_set(1.0));
     for (int i = 0; i < 3; i++) p = wide_mul(p, p);
-    return wide_mul(wide_mul(p, EXP_ROW_UNSCALE), wide_from_vec(unit));
+    return wide_mul(p, wide_mul(EXP_ROW_UNSCALE, wide_from_vec(unit)));
 }
 
 #endif
