@@ -90,9 +90,25 @@ MATH int tensor_is_plain(const struct row_tensor *tensor) { return tensor->dtype
  * unpacked to here once, and exp_scaled goes here. */
 #define SCRATCH 4096
 
-/* Rows of a group along the row: as many as share what lies between the passes, while what they
- * keep stays in cache. */
-#define GROUP_ROWS 16
+/* No options, nothing given, and nothing out of the ordinary wanted. */
+MATH int job_is_bare(const struct row_job *job)
+{
+    return !job->options && !job->have_state && !job->have_max && !job->max_only && !job->want_argmax;
+}
+
+MATH int rows_are_short(const struct row_job *job)
+{
+    return job->classes - 1 < BLOCK && job_is_bare(job) && tensor_is_plain(&job->in) && (!job->out.data || tensor_is_plain(&job->out));
+}
+
+/* Rows of a group along the row: as many as keep logits and gradients in the L2 cache. Between its passes little comes
+ * from memory, so the longer these are the better: with 32 KiB of logits a group 4096x1000 takes 1.2 times as
+ * long, with 16 KiB 2 times. */
+#define GROUP_ROWS XENT_ROWS
+#define GROUP_BYTES (256 * 1024)
+#define GROUP_CHUNKS (GROUP_BYTES / BLOCK / sizeof(real) + GROUP_ROWS) /* one a block, and each row's last */
+#define SHORT_ROWS (SCRATCH / BLOCK) /* of softmax_short */
+
 /* Never 0. */
 MATH size_t along_pitch(size_t classes) { return classes ? (classes + VEC_WIDTH - 1) / VEC_WIDTH * VEC_WIDTH : VEC_WIDTH; }
 /* Whether exp_scaled can be kept in the output. */
@@ -103,14 +119,15 @@ MATH int out_keeps(const struct row_job *job, enum write_term write)
 
 MATH size_t along_group(const struct row_job *job, enum write_term write)
 {
-    size_t group = job->classes <= 256 ? GROUP_ROWS : job->classes <= 2048 ? 8 : job->classes <= 8192 ? 2 : 1;
-    size_t fit = SCRATCH / along_pitch(job->classes);
+    const size_t most = GROUP_BYTES / sizeof(real) / (job->classes + 1), fit = SCRATCH / along_pitch(job->classes);
+    const size_t group = most > GROUP_ROWS ? GROUP_ROWS : most > 1 ? most : 1;
+    if (rows_are_short(job)) return SHORT_ROWS;
     return out_keeps(job, write) || fit == 0 || group < fit ? group : fit;
 }
 
 /* What follows from the rows' maxima, for a group. */
 struct group_maxima {
-    real max[2 * GROUP_ROWS], shift[2 * GROUP_ROWS], magic[2 * GROUP_ROWS], floor[2 * GROUP_ROWS], unit[2 * GROUP_ROWS];
+    real max[XENT_ROW_SLOTS], shift[XENT_ROW_SLOTS], magic[XENT_ROW_SLOTS], floor[XENT_ROW_SLOTS], unit[XENT_ROW_SLOTS];
 };
 
 /* From the rows' lanes' maxima; NULL: the maxima are given. */
@@ -148,7 +165,7 @@ MATH struct exp_row guess_of(const struct row_view *row, size_t classes, real *f
 MATH void softmax_along(struct row_job *job, struct row_pass *pass, size_t first, size_t count,
                         enum write_term write, int with_target, const int plain)
 {
-    _Alignas(64) real scratch[SCRATCH], lanes[GROUP_ROWS][VEC_WIDTH], chunks[2 * CHUNKS][VEC_WIDTH];
+    _Alignas(64) real scratch[SCRATCH], lanes[GROUP_ROWS][VEC_WIDTH], chunks[GROUP_CHUNKS][VEC_WIDTH];
     total sums[STRETCH_BLOCKS];
     void *x[GROUP_ROWS];
     real *kept[GROUP_ROWS]; /* where exp_scaled is kept, or NULL */
@@ -265,8 +282,8 @@ MATH fold8 short_sum(const real *terms, size_t count)
  * for. */
 static void softmax_short(struct row_job *job, struct row_pass *pass, size_t first, size_t count, enum write_term write, int with_target)
 {
-    _Alignas(64) real scratch[SCRATCH], terms[BLOCK], lanes[GROUP_ROWS][VEC_WIDTH], last[GROUP_ROWS][VEC_WIDTH];
-    const real *x[GROUP_ROWS];
+    _Alignas(64) real scratch[SCRATCH], terms[BLOCK], lanes[SHORT_ROWS][VEC_WIDTH], last[SHORT_ROWS][VEC_WIDTH];
+    const real *x[SHORT_ROWS];
     struct group_maxima of;
     const size_t classes = job->classes, whole = classes / VEC_WIDTH * VEC_WIDTH, rest = classes - whole, pitch = along_pitch(classes);
     for (size_t j = 0; j < BLOCK; j += VEC_WIDTH) vec_store(terms + j, vec_set(0));
@@ -330,17 +347,6 @@ static void softmax_short(struct row_job *job, struct row_pass *pass, size_t fir
     }
 }
 #undef ROW_EXP
-
-/* No options, nothing given, and nothing out of the ordinary wanted. */
-MATH int job_is_bare(const struct row_job *job)
-{
-    return !job->options && !job->have_state && !job->have_max && !job->max_only && !job->want_argmax;
-}
-
-MATH int rows_are_short(const struct row_job *job)
-{
-    return job->classes - 1 < BLOCK && job_is_bare(job) && tensor_is_plain(&job->in) && (!job->out.data || tensor_is_plain(&job->out));
-}
 
 static void softmax_along_plain(struct row_job *job, struct row_pass *pass, size_t first, size_t count, enum write_term write, int with_target)
 {
