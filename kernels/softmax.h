@@ -111,18 +111,20 @@ MATH int rows_are_short(const struct row_job *job)
 
 /* Never 0. */
 MATH size_t along_pitch(size_t classes) { return classes ? (classes + VEC_WIDTH - 1) / VEC_WIDTH * VEC_WIDTH : VEC_WIDTH; }
-/* Whether exp_scaled can be kept in the output. */
-MATH int out_keeps(const struct row_job *job, enum write_term write)
+/* Whether exp_scaled can be kept in the output, where log-softmax is written over it. */
+MATH int out_keeps(const struct row_job *job)
 {
-    return write == WRITE_SOFTMAX && job->out.data && job->out.data != job->in.data && tensor_is_plain(&job->out);
+    return job->out.data && job->out.data != job->in.data && tensor_is_plain(&job->out);
 }
 
-MATH size_t along_group(const struct row_job *job, enum write_term write)
+MATH size_t along_group(const struct row_job *job)
 {
     const size_t most = GROUP_BYTES / sizeof(real) / (job->classes + 1), fit = SCRATCH / along_pitch(job->classes);
     const size_t group = most > GROUP_ROWS ? GROUP_ROWS : most > 1 ? most : 1;
     if (rows_are_short(job)) return SHORT_ROWS;
-    return out_keeps(job, write) || fit == 0 || group < fit ? group : fit;
+    /* Where nothing is written and rows are plain, taking a few exponentials again is cheaper than a small group. */
+    int large = job->out.data ? out_keeps(job) : tensor_is_plain(&job->in);
+    return large || fit == 0 || group < fit ? group : fit;
 }
 
 /* What follows from the rows' maxima, for a group. */
@@ -190,7 +192,7 @@ MATH void softmax_along(struct row_job *job, struct row_pass *pass, size_t first
         vec_store(lanes[r], vec_set(0));
         if (row_ignored(job, first + r, with_target)) continue;
         kept[r] = NULL;
-        if (!options && !fits && out_keeps(job, write)) kept[r] = row_of(&job->out, first + r).data;
+        if (!options && !fits && out_keeps(job)) kept[r] = row_of(&job->out, first + r).data;
         if (!options && fits && (guess || softmax)) kept[r] = scratch + r * pitch;
         if (unpack) {
             struct row_view in = logits_of(job, first + r);
@@ -361,7 +363,7 @@ static void softmax_along_any(struct row_job *job, struct row_pass *pass, size_t
 /* Of the rows next to go along: as a group. Returns their number. */
 static size_t softmax_along_group(struct row_job *job, struct row_pass *pass, size_t first, enum write_term write, int with_target)
 {
-    const size_t group = along_group(job, write), left = job->rows - first, count = left < group ? left : group;
+    const size_t group = along_group(job), left = job->rows - first, count = left < group ? left : group;
     (rows_are_short(job) ? softmax_short : job_is_bare(job) ? softmax_along_plain : softmax_along_any)(job, pass, first, count, write, with_target);
     return count;
 }
