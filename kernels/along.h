@@ -231,6 +231,12 @@ MATH vec along_exp(const struct row_view *x, real *store, size_t classes, const 
     return all;
 }
 
+/* Lanes beyond the row, which hold -inf, among those that equal the maximum. */
+MATH int64_t ties_beyond(size_t classes, real max)
+{
+    return max == (real)-INFINITY ? (int64_t)((VEC_WIDTH - classes % VEC_WIDTH) % VEC_WIDTH) : 0;
+}
+
 /* What along_exp left, once the maximum is known: sums again those blocks that may hold it, without the elements equal to it, which
  * it counts, and puts all sums into the bins. */
 MATH double along_settle(const struct row_view *x, const real *kept, size_t classes, const struct row_lanes *row, real max,
@@ -257,7 +263,7 @@ MATH double along_settle(const struct row_view *x, const real *kept, size_t clas
             found += veci_reduce_add(notes.ties);
         }
     }
-    if (max == (real)-INFINITY) found -= (int64_t)((VEC_WIDTH - classes % VEC_WIDTH) % VEC_WIDTH); /* lanes beyond the row */
+    found -= ties_beyond(classes, max);
     for (size_t b = 0; b * BLOCK < classes; b++) bins_add_total(&into, sums[b], shifter);
     *bins = into;
     return (double)found;
@@ -275,8 +281,7 @@ MATH total along_exp_sum(const struct row_view *x, real *store, size_t classes, 
         struct block_notes notes = {veci_set(0), vec_set(0)};
         struct block_args a = {.x = row_read(x, 0, classes, tile), .store = store ? store : tile2, .row = row};
         total sum = fold8_total(block_sum(SUM_EXP_BUT_MAX, &a, classes, 0, &notes));
-        int64_t beyond = max == (real)-INFINITY ? (int64_t)((VEC_WIDTH - classes % VEC_WIDTH) % VEC_WIDTH) : 0;
-        *ties = (double)(veci_reduce_add(notes.ties) - beyond);
+        *ties = (double)(veci_reduce_add(notes.ties) - ties_beyond(classes, max));
         return sum;
     }
     *bins = (struct bins){{0}};

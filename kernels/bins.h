@@ -14,15 +14,8 @@
 
 #define BINS 5
 
-/* EXP_ROW_SCALE's power of two: its digits are below 1.09. */
-#ifdef XENT_REAL_F64
-#define BINS_SCALE 0x1p+140
-#else
-#define BINS_SCALE 0x1p+68
-#endif
-
 /* 1.5 2^(52 - 30) units. unit: see exp_row_unit. */
-MATH double bins_shifter(real unit) { return 0x1.8p+22 * BINS_SCALE / unit; }
+MATH double bins_shifter(real unit) { return 0x1.8p+22 * EXP_ROW_POWER / unit; }
 
 struct bins {
     double part[BINS];

@@ -122,8 +122,9 @@ MATH size_t along_group(const struct row_job *job)
     const size_t most = GROUP_BYTES / sizeof(real) / (job->classes + 1), fit = SCRATCH / along_pitch(job->classes);
     const size_t group = most > GROUP_ROWS ? GROUP_ROWS : most > 1 ? most : 1;
     if (rows_are_short(job)) return SHORT_ROWS;
-    /* Where nothing is written and rows are plain, taking a few exponentials again is cheaper than a small group. */
-    int large = job->out.data ? out_keeps(job) : tensor_is_plain(&job->in);
+    /* Rows that are unpacked or softcapped are so once, in the scratch. Where nothing is written, taking a few exponentials
+     * again is cheaper than a small group. */
+    const int large = tensor_is_plain(&job->in) && !(job->options && job->options->softcap != 0.0) && (!job->out.data || out_keeps(job));
     return large || fit == 0 || group < fit ? group : fit;
 }
 
@@ -320,16 +321,16 @@ static void softmax_short(struct row_job *job, struct row_pass *pass, size_t fir
             vec_store(terms + j, sum_value(SUM_EXP_BUT_MAX, vec_load(from), zero, zero, &row, NULL, &e, &ties));
             vec_store(kept + j, e);
         }
-        const size_t beyond = of.max[r] == (real)-INFINITY ? pitch - classes : 0;
         pass->total[first + r] = fold8_total(short_sum(terms, classes));
-        pass->ties[first + r] = (double)(veci_reduce_add(ties) - (int64_t)beyond);
+        pass->ties[first + r] = (double)(veci_reduce_add(ties) - ties_beyond(classes, of.max[r]));
     }
     finish_rows(job, pass, first, count, job->want_log || write == WRITE_LOG_SOFTMAX, job->out.data && write == WRITE_SOFTMAX, with_target);
     for (size_t r = 0; r < count && job->out.data; r++) {
         const size_t i = first + r;
-        real *out = (real *)job->out.data + job->out.row[i];
+        const struct row_view view = row_of(&job->out, i);
+        real *out = view.data;
         if (row_ignored(job, i, with_target)) {
-            for (size_t j = 0; j < classes; j++) out[j] = 0;
+            row_zero(&view, classes);
             continue;
         }
         struct row_lanes row = {.max = vec_set(of.max[r])};
@@ -604,8 +605,8 @@ static void deliver_sums(struct row_job *job, struct row_pass *pass)
     real units[VEC_WIDTH];
     vec unused;
     for (size_t i = 0; job->sums && i < job->rows; i++) {
-        vec max = vec_set((real)job->max[i]);
         if (job->classes <= BLOCK) {
+            vec max = vec_set((real)job->max[i]);
             vec_store(units, exp_row_unit(max, exp_row_of(max), &unused));
             pass->bins[i] = (struct bins){{0}};
             bins_add_total(&pass->bins[i], pass->total[i], bins_shifter(units[0]));

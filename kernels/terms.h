@@ -26,14 +26,14 @@
 #define BLOCK (LANES * STEPS)
 
 enum sum_term {
-    SUM_EXP,         /* exp_scaled(x), of a row part that does not hold the maximum */
-    SUM_EXP_BUT_MAX, /* the same, elements equal to the maximum counted instead of added */
+    SUM_EXP,          /* exp_scaled(x), elements equal to the maximum included */
+    SUM_EXP_BUT_MAX,  /* the same, these counted instead of added */
     SUM_KEPT_BUT_MAX, /* the same of exp_scaled(x) that was kept: x2 */
-    SUM_PRODUCT,     /* x x2 */
-    SUM_SECOND,      /* x2 */
-    SUM_GAP,         /* w t (max - x): cross-entropy against the distribution t, before lse */
-    SUM_MASS,        /* w t */
-    SUM_ENTROPY      /* exp_scaled(x) (max - x) */
+    SUM_PRODUCT,      /* x x2 */
+    SUM_SECOND,       /* x2 */
+    SUM_GAP,          /* w t (max - x): cross-entropy against the distribution t, before lse */
+    SUM_MASS,         /* w t */
+    SUM_ENTROPY       /* exp_scaled(x) (max - x) */
 };
 
 enum write_term {

@@ -114,7 +114,7 @@ static void ignored_lanes(void **state)
     }
 }
 
-/* A row's constants are guessed from those before it and from its first classes. A wrong guess costs
+/* The constants of a group of rows are guessed from the first classes of its first row. A wrong guess costs
  * time, but no bit: neither where the maximum comes late, nor where it is of another span than the neighbours', or
  * infinite, or at the very end of a span. */
 static void wrong_guesses(void **state)

@@ -105,7 +105,7 @@ def write_table(rows, with_tools):
 def print_rows(rows, before):
     for row in rows:
         was = before.get(tuple(row[:4]))
-        ratio = f"{float(row[4]) / max(float(row[5]), float(row[6])):6.2f} x bound" if row[5] else ""
+        ratio = f"{float(row[4]) / float(row[5]):6.2f} x bound" if row[5] else ""
         change = f"{100 * (float(row[4]) / was - 1):+7.1f} %" if was else ""
         print(f"{row[0]:9}  {row[1]:14}  {row[2]:42}  {float(row[4]):9.3f} / {row[3]:7}  {change:9}  {ratio}".rstrip())
 

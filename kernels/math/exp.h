@@ -59,6 +59,7 @@ static const real exp_row_table[8][2] = {
 #define EXP_BIAS 128
 #define EXP_UNBIAS 0x1p-128
 #define EXP_ROW_SCALE 0x1.123fd7ca85077p+140
+#define EXP_ROW_POWER 0x1p+140 /* of it: its digits are below 1.09 */
 #define EXP_ROW_UNSCALE ((wide){vec_set(0x1.ddee1243b6ed7p-141), vec_set(-0x1.b92674e3c6086p-199)})
 /* exp_scaled is 0 for x further below the row's maximum than this, or a little more: even 2^40 times
  * exp(-790) is nothing beside the smallest subnormal. */
@@ -95,6 +96,7 @@ static const real exp_row_coefficients[] = {0x1.0009a8p-1f, 0x1.555e34p-3f};
 #define EXP_BIAS 48
 #define EXP_UNBIAS 0x1p-48f
 #define EXP_ROW_SCALE 0x1.16747c30c0682p+68
+#define EXP_ROW_POWER 0x1p+68
 #define EXP_ROW_UNSCALE wide_set(0x1.d6b629897ce8fp-69)
 #define EXP_REACH 120.0f
 #define EXP_SHIFT_FROM 352.0f
