@@ -26,6 +26,8 @@ typedef __m256d mask;
 
 WORD vec vec_load(const double *p) { return _mm256_loadu_pd(p); }
 WORD void vec_store(double *p, vec a) { _mm256_storeu_pd(p, a); }
+WORD void vec_stream(double *p, vec a) { _mm256_stream_pd(p, a); }
+WORD void stream_end(void) { _mm_sfence(); }
 WORD vec vec_load_partial(const double *p, size_t n, vec fill)
 {
     veci first_n = _mm256_cmpgt_epi64(_mm256_set1_epi64x((int64_t)n), _mm256_setr_epi64x(0, 1, 2, 3));
@@ -72,7 +74,13 @@ WORD void vec_store_rows4(double *const *rows, ptrdiff_t offset, const vec in[4]
 }
 
 WORD vec vec_load_f32(const float *p) { return _mm256_cvtps_pd(_mm_loadu_ps(p)); }
-WORD void vec_store_f32(float *p, vec a) { _mm_storeu_ps(p, _mm256_cvtpd_ps(a)); }
+WORD void vec_store_f32(float *p, vec a)
+{
+    /* In a register: a conversion from memory names no wide one, and a function of nothing else would return without
+     * vzeroupper, though Intel's CPUs count the upper halves as in use. */
+    __asm__("" : "+x"(a));
+    _mm_storeu_ps(p, _mm256_cvtpd_ps(a));
+}
 
 /* -- Arithmetic. -- */
 
