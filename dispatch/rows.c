@@ -5,6 +5,7 @@
 
 #include "error.h"
 #include "parallel.h"
+#include "tier.h"
 #include "value.h"
 
 #define CLASSED (argument(IN) | argument(IN2) | argument(OUT) | argument(OUT2)) /* have the class axis */
@@ -279,6 +280,7 @@ static void run_rows(const void *context, int64_t first, int64_t end, struct xen
     job.in.data = job.in2.data = job.out.data = job.out2.data = NULL;
     job.classes = (size_t)call->classes;
     job.unit_rows = rows_are_unit(call);
+    job.large = call->rows * call->classes * call->view[IN].item >= xent_large_bytes();
     job.want_log = call->want_log;
     job.want_argmax = call->want_argmax;
     job.have_state = call->state_in != NULL;

@@ -95,10 +95,17 @@ static int cpu_runs(xent_tier tier)
     }
 }
 
+static int cpu_streams(void)
+{
+    unsigned a, b = 0, c, d;
+    return __get_cpuid(0, &a, &b, &c, &d) && b == signature_INTEL_ebx;
+}
+
 #else
 
 /* On AArch64 every CPU has Advanced SIMD; elsewhere only the scalar tier is built. */
 static int cpu_runs(xent_tier tier) { return tier == XENT_TIER_SCALAR || tier == XENT_TIER_NEON; }
+static int cpu_streams(void) { return 0; }
 
 #endif
 
@@ -118,6 +125,7 @@ struct choice {
     xent_tier tier;
     enum reason reason;
     unsigned available; /* bit 1 << tier: this build has it and this CPU runs it */
+    int streams;        /* see xent_large_bytes */
 };
 
 static int can_run(unsigned available, xent_tier tier) { return tier_known(tier) && (available >> tier & 1); }
@@ -127,7 +135,7 @@ static __attribute__((noinline)) struct choice work_out_choice(void)
 {
     /* The best first. SSE2 before scalar: nothing is slower than an fmaf in software. */
     static const xent_tier order[] = {XENT_TIER_AVX512, XENT_TIER_AVX2, XENT_TIER_NEON, XENT_TIER_SSE2, XENT_TIER_SCALAR};
-    struct choice choice = {XENT_TIER_SCALAR, BEST, 0};
+    struct choice choice = {XENT_TIER_SCALAR, BEST, 0, cpu_streams()};
     for (int tier = 1; tier < XENT_TIER_COUNT; tier++)
         if (tiers[tier].tables.f32 && cpu_runs((xent_tier)tier)) choice.available |= 1u << tier;
     for (size_t i = 0; i < sizeof order / sizeof *order; i++)
@@ -140,7 +148,7 @@ static __attribute__((noinline)) struct choice work_out_choice(void)
     choice.reason = NAMED_UNKNOWN;
     for (int tier = 1; tier < XENT_TIER_COUNT; tier++)
         if (strcmp(wish, tiers[tier].name) == 0) {
-            if (can_run(choice.available, (xent_tier)tier)) return (struct choice){(xent_tier)tier, NAMED, choice.available};
+            if (can_run(choice.available, (xent_tier)tier)) return (struct choice){(xent_tier)tier, NAMED, choice.available, choice.streams};
             choice.reason = NAMED_UNAVAILABLE;
         }
     return choice;
@@ -148,15 +156,17 @@ static __attribute__((noinline)) struct choice work_out_choice(void)
 
 static inline struct choice default_choice(void)
 {
-    static _Atomic unsigned chosen; /* tier | reason << 8 | available << 16; 0: not yet */
+    static _Atomic unsigned chosen; /* tier | reason << 8 | available << 16 | streams << 31; 0: not yet */
     unsigned word = atomic_load_explicit(&chosen, memory_order_relaxed);
     if (!word) {
         struct choice choice = work_out_choice();
-        word = (unsigned)choice.tier | (unsigned)choice.reason << 8 | choice.available << 16;
+        word = (unsigned)choice.tier | (unsigned)choice.reason << 8 | choice.available << 16 | (unsigned)choice.streams << 31;
         atomic_store_explicit(&chosen, word, memory_order_relaxed);
     }
-    return (struct choice){(xent_tier)(word & 0xff), (enum reason)(word >> 8 & 0xff), word >> 16};
+    return (struct choice){(xent_tier)(word & 0xff), (enum reason)(word >> 8 & 0xff), word >> 16 & 0x7fff, (int)(word >> 31)};
 }
+
+int64_t xent_large_bytes(void) { return default_choice().streams ? 32 << 20 : INT64_MAX; }
 
 xent_status xent_choose(const xent_execution *given, xent_execution *ours, struct xent_tables *tables,
                         xent_error *error)

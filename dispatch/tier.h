@@ -10,6 +10,11 @@ struct xent_tables {
     const struct xent_kernels *f32, *f64;
 };
 
+/* Bytes of logits from which on a job is large (struct row_job) on this CPU. On Intel's server cores a store that misses the
+ * caches reads the line from memory before, and the L3 cache is hardly faster than memory: beyond the caches the
+ * gradient of 1024x32000 takes 0.84 times as long written past them. On Zen 4 and Zen 5 it does not pay. */
+int64_t xent_large_bytes(void);
+
 /* How a call with the given execution (NULL: the default) is carried out: the kernels it is to
  * run, and, in *ours, the execution itself. */
 xent_status xent_choose(const xent_execution *given, xent_execution *ours, struct xent_tables *tables,

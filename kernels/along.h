@@ -105,7 +105,9 @@ static int64_t along_argmax(const struct row_view *row, size_t classes, real max
 /* -- Sums -- */
 
 struct block_args {
-    const real *x, *x2, *w;
+    const void *x;
+    xent_dtype dtype; /* of x, see packed_load */
+    const real *x2, *w;
     real *store; /* where SUM_EXP... leave exp_scaled(x); a tile if nobody wants it */
     const struct row_lanes *row;
     const struct row_target *target;
@@ -123,7 +125,7 @@ MATH vec block_step(enum sum_term term, const struct block_args *a, size_t at, c
     const int exps = sum_stores(term) || term == SUM_KEPT_BUT_MAX;
     const real fill = exps ? (real)-INFINITY : 0; /* whose exponential is nothing */
     const int whole = n == VEC_WIDTH;
-    vec zero = vec_set(0), x = whole ? vec_load(a->x + at) : vec_load_partial(a->x + at, n, vec_set(fill));
+    vec zero = vec_set(0), x = whole ? packed_load(a->x, a->dtype, at) : vec_load_partial((const real *)a->x + at, n, vec_set(fill));
     vec x2 = !sum_reads_second(term) ? zero : whole ? vec_load(a->x2 + at) : vec_load_partial(a->x2 + at, n, zero);
     vec w = !sum_reads_weight(term) ? zero : whole ? vec_load(a->w + at) : vec_load_partial(a->w + at, n, zero);
     vec stored, value = sum_value(term, x, x2, w, a->row, a->target, &stored, &notes->ties);
@@ -188,10 +190,10 @@ static total along_sum(enum sum_term term, const struct row_operands *from, size
     struct block_notes unused = {veci_set(0), vec_set(0)};
     for (size_t first = 0; first < classes; first += BLOCK) {
         size_t count = block_count(classes, first);
-        struct block_args a = {.row = row, .target = &from->target};
-        a.x = row_read(&from->x, first, count, tile);
-        a.x2 = from->x2.data && sum_reads_second(term) ? row_read(&from->x2, first, count, tile2) : a.x;
-        a.w = from->w.data && sum_reads_weight(term) ? row_read(&from->w, first, count, tile3) : a.x;
+        const real *x = row_read(&from->x, first, count, tile);
+        struct block_args a = {.x = x, .row = row, .target = &from->target};
+        a.x2 = from->x2.data && sum_reads_second(term) ? row_read(&from->x2, first, count, tile2) : x;
+        a.w = from->w.data && sum_reads_weight(term) ? row_read(&from->w, first, count, tile3) : x;
         sum = fold8_add(sum, block_sum(term, &a, count, 0, &unused));
     }
     return fold8_total(sum);
@@ -207,28 +209,70 @@ MATH size_t chunk_count(size_t classes) { return (classes + chunk_classes(classe
 #define STRETCH_BLOCKS 1024
 #define STRETCH (STRETCH_BLOCKS * BLOCK)
 
+/* What lies this many bytes ahead is fetched from memory by large jobs: see struct row_job. */
+#define AHEAD 8192
+MATH void fetch_ahead(const void *x, size_t bytes)
+{
+    for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch((const void *)((uintptr_t)x + AHEAD + at));
+}
+
 /* One pass over at most a stretch, by a row's constants or by a guess at them: the lanes' maxima of its chunks,
- * and each block's sum of exp_scaled, maxima included. store: plain reals, where exp_scaled goes as well, or
- * NULL. Returns the lanes' maxima of all. */
-MATH vec along_exp(const struct row_view *x, real *store, size_t classes, const struct row_lanes *row,
-                   real (*chunks)[VEC_WIDTH], total *sums)
+ * and each block's sum of exp_scaled, maxima included. x is shifted already. store: plain reals, where exp_scaled goes as well,
+ * or NULL. direct: x is packed, of this dtype. Returns the lanes' maxima of all. */
+MATH vec along_exp_of(const int direct, const xent_dtype dtype, const struct row_view *x, real *store, size_t classes,
+                      const struct exp_row *exp, int large, real (*chunks)[VEC_WIDTH], total *sums)
 {
     real tile[BLOCK], tile2[BLOCK];
+    const struct row_lanes constants = {.exp = {vec_set(0), exp->magic, exp->floor}};
     vec all = vec_set((real)-INFINITY);
     const size_t chunk = chunk_classes(classes);
-    for (size_t first = 0, end = chunk; first < classes; end += chunk) {
+    for (size_t first = 0; first < classes;) {
+        const size_t end = classes - first < chunk ? classes : first + chunk;
+        struct block_args a = {.row = &constants, .store = tile2};
         struct block_notes notes = {veci_set(0), vec_set((real)-INFINITY)};
-        for (; first < classes && first < end; first += BLOCK) {
-            size_t count = block_count(classes, first);
-            struct block_args a = {.row = row};
-            a.x = row_read(x, first, count, tile);
-            a.store = store ? store + first : tile2;
-            *sums++ = fold8_total(count < BLOCK ? block_sum(SUM_EXP, &a, count, 1, &notes) : block_sum(SUM_EXP, &a, BLOCK, 1, &notes));
+        for (; first + BLOCK <= end; first += BLOCK) {
+            a.dtype = dtype;
+            a.x = direct ? view_at(x, first) : row_read(x, first, BLOCK, tile);
+            if (store) a.store = store + first;
+            if (large) fetch_ahead(a.x, BLOCK * dtype_size(dtype));
+            *sums++ = fold8_total(block_sum(SUM_EXP, &a, BLOCK, 1, &notes));
+        }
+        if (first < end) {
+            a.dtype = REAL_DTYPE;
+            a.x = row_read(x, first, end - first, tile);
+            if (store) a.store = store + first;
+            *sums++ = fold8_total(block_sum(SUM_EXP, &a, end - first, 1, &notes));
+            first = end;
         }
         vec_store(*chunks++, notes.max);
         all = vec_max(all, notes.max);
     }
     return all;
+}
+
+#define ALONG_EXP(name, direct, dtype)                                                                                        \
+    static __attribute__((noinline)) vec name(const struct row_view *x, real *store, size_t classes, const struct exp_row *exp, \
+                                              int large, real (*chunks)[VEC_WIDTH], total *sums)                              \
+    {                                                                                                                         \
+        return along_exp_of(direct, dtype, x, store, classes, exp, large, chunks, sums);                                      \
+    }
+ALONG_EXP(along_exp_any, 0, REAL_DTYPE)
+ALONG_EXP(along_exp_real, 1, REAL_DTYPE)
+#ifndef XENT_REAL_F64
+ALONG_EXP(along_exp_bf16, 1, XENT_BF16)
+ALONG_EXP(along_exp_f16, 1, XENT_F16)
+#endif
+#undef ALONG_EXP
+
+MATH vec along_exp(const struct row_view *x, real *store, size_t classes, const struct exp_row *exp, int large,
+                   real (*chunks)[VEC_WIDTH], total *sums)
+{
+    if (view_is_plain(x)) return along_exp_real(x, store, classes, exp, large, chunks, sums);
+#ifndef XENT_REAL_F64
+    if (view_is_packed(x) && x->dtype == XENT_BF16) return along_exp_bf16(x, store, classes, exp, large, chunks, sums);
+    if (view_is_packed(x)) return along_exp_f16(x, store, classes, exp, large, chunks, sums);
+#endif
+    return along_exp_any(x, store, classes, exp, large, chunks, sums);
 }
 
 /* Lanes beyond the row, which hold -inf, among those that equal the maximum. */
@@ -284,12 +328,13 @@ MATH total along_exp_sum(const struct row_view *x, real *store, size_t classes, 
         *ties = (double)(veci_reduce_add(notes.ties) - ties_beyond(classes, max));
         return sum;
     }
+    const struct exp_row exp = row->exp;
     *bins = (struct bins){{0}};
     for (size_t first = 0; first < classes; first += STRETCH) {
         size_t count = classes - first < STRETCH ? classes - first : STRETCH;
         struct row_view part = *x;
         part.data = view_at(x, first);
-        along_exp(&part, store ? store + first : NULL, count, row, chunks, sums);
+        along_exp(&part, store ? store + first : NULL, count, &exp, 0, chunks, sums);
         *ties += along_settle(&part, store ? store + first : NULL, count, row, max, chunks, sums, shifter, bins);
     }
     return bins_total(bins);
@@ -297,45 +342,77 @@ MATH total along_exp_sum(const struct row_view *x, real *store, size_t classes, 
 
 /* -- Writing -- */
 
-/* Of packed elements. row and to do not overlap, so that the constants stay in registers. */
-MATH void run_write(const enum write_term term, const real *x, const real *x2, const real *w, real *to, size_t count,
-                    const struct row_lanes *lanes, const struct row_target *target)
+/* Of packed elements, at least a vector's width of them. row and to do not overlap, so that the constants stay in registers. to may be
+ * x, unless stream: then whole vectors go to memory past the caches. */
+MATH void typed_write(const enum write_term term, const void *x, const xent_dtype from, const real *x2, const real *w, void *to,
+                    const xent_dtype into, size_t count, const struct row_lanes *lanes, const struct row_target *target, const int stream)
 {
-    const struct row_lanes row = *lanes;
-    const size_t whole = count / VEC_WIDTH * VEC_WIDTH;
+    struct row_lanes row = *lanes;
+    if (term == WRITE_SOFTMAX) row.exp.shift = vec_set(0); /* of x that is shifted already */
     /* Cheap terms four vectors at a time. */
     const size_t step = (term == WRITE_SCALED || term == WRITE_LIFTED || term == WRITE_LOG_SOFTMAX) ? 4 * VEC_WIDTH : VEC_WIDTH;
-    vec zero = vec_set(0);
+    const size_t last = count - VEC_WIDTH;
+#define VALUE(at) write_value(term, packed_load(x, from, at), vec_load(x2 + (at)), vec_load(w + (at)), &row, target)
+    vec end = VALUE(last); /* may overlap the one before: taken while it is still there */
     size_t j = 0;
-#define WRITE(at) \
-    vec_store(to + (at), write_value(term, vec_load(x + (at)), vec_load(x2 + (at)), vec_load(w + (at)), &row, target))
-    for (; j + step <= whole; j += step)
-        UNROLL for (size_t u = 0; u < step; u += VEC_WIDTH) WRITE(j + u);
-    for (; j < whole; j += VEC_WIDTH) WRITE(j);
-    if (whole == count) return;
-    if (term == WRITE_SCALED && x != to && whole) { /* the last ones are written twice */
-        WRITE(count - VEC_WIDTH);
-        return;
+    if (stream) {
+        packed_store(to, into, 0, VALUE(0));
+        j = (size_t)(-(uintptr_t)to % sizeof(vec)) / sizeof(real);
+        for (; j + step <= count; j += step)
+            UNROLL for (size_t u = 0; u < step; u += VEC_WIDTH) vec_stream((real *)to + j + u, VALUE(j + u));
+        for (; j < last; j += VEC_WIDTH) vec_stream((real *)to + j, VALUE(j));
+    } else {
+        for (; j + step <= count; j += step)
+            UNROLL for (size_t u = 0; u < step; u += VEC_WIDTH) packed_store(to, into, j + u, VALUE(j + u));
+        for (; j < last; j += VEC_WIDTH) packed_store(to, into, j, VALUE(j));
     }
-#undef WRITE
-    size_t n = count - whole;
-    vec value = write_value(term, vec_load_partial(x + whole, n, zero), vec_load_partial(x2 + whole, n, zero),
-                            vec_load_partial(w + whole, n, zero), &row, target);
-    vec_store_partial(to + whole, value, n);
+#undef VALUE
+    packed_store(to, into, last, end);
 }
 
+/* The same of reals, however few. */
+MATH void run_write(const enum write_term term, const real *x, const real *x2, const real *w, real *to, size_t count,
+                    const struct row_lanes *row, const struct row_target *target)
+{
+    vec zero = vec_set(0);
+    if (count >= VEC_WIDTH) {
+        typed_write(term, x, REAL_DTYPE, x2, w, to, REAL_DTYPE, count, row, target, 0);
+        return;
+    }
+    vec value = write_value(term, vec_load_partial(x, count, zero), vec_load_partial(x2, count, zero), vec_load_partial(w, count, zero),
+                            row, target);
+    vec_store_partial(to, value, count);
+}
+
+/* Whether a term reads exp_scaled, which is reals, and not x. */
+MATH int write_reads_kept(const enum write_term term) { return term == WRITE_SCALED || term == WRITE_LIFTED; }
+
 MATH void along_write(const enum write_term term, const struct row_operands *from, const struct row_view *out,
-                      size_t classes, const struct row_lanes *row)
+                      size_t classes, const struct row_lanes *row, int stream)
 {
     real tile[BLOCK], tile2[BLOCK], tile3[BLOCK];
-    int in_place = view_is_plain(out);
+    const int reals = view_is_plain(&from->x) && view_is_plain(out);
+    /* The terms that are worth code of their own for each type. */
+    if ((term == WRITE_SCALED || term == WRITE_SOFTMAX || term == WRITE_LOG_SOFTMAX) && classes >= VEC_WIDTH && view_is_packed(out) &&
+        view_is_packed(&from->x) && from->x.dtype == (write_reads_kept(term) ? REAL_DTYPE : out->dtype)) {
+        const real *x = from->x.data; /* in the place of what is not read */
+#define WRITE(type, stream) \
+    typed_write(term, x, write_reads_kept(term) ? REAL_DTYPE : (type), x, x, out->data, type, classes, row, &from->target, stream)
+        if (reals && stream) WRITE(REAL_DTYPE, 1);
+        else if (reals) WRITE(REAL_DTYPE, 0);
+        else if (out->dtype == XENT_BF16) WRITE(XENT_BF16, 0);
+        else WRITE(XENT_F16, 0);
+#undef WRITE
+        return;
+    }
     for (size_t first = 0; first < classes; first += BLOCK) {
         size_t count = block_count(classes, first);
         const real *x = row_read(&from->x, first, count, tile);
         const real *x2 = write_reads_second(term) && from->x2.data ? row_read(&from->x2, first, count, tile2) : x;
         const real *w = write_reads_weight(term) && from->w.data ? row_read(&from->w, first, count, tile3) : x;
-        run_write(term, x, x2, w, in_place ? (real *)out->data + first : tile, count, row, &from->target);
-        if (!in_place) view_write(out, first, count, tile);
+        real *to = view_is_plain(out) ? (real *)out->data + first : tile;
+        run_write(term, x, x2, w, to, count, row, &from->target);
+        if (to == tile) view_write(out, first, count, tile);
     }
 }
 

@@ -58,6 +58,8 @@ struct row_job {
     size_t rows, classes;
     /* Rows follow each other at distance 1 in every tensor: positions fill the lanes. */
     int unit_rows;
+    /* The tensors outgrow the caches by far, on a CPU where it pays to fetch logits ahead, and to write past the caches. */
+    int large;
     struct row_tensor in;   /* logits; log-probabilities (nll); the forward output (backward) */
     struct row_tensor in2;  /* the incoming gradient (backward kernels); probability targets */
     struct row_tensor out;  /* gradient or output */

@@ -86,9 +86,9 @@ MATH int wants_gap(const struct row_job *job, int with_target)
 /* Rows that can be read, and written, where they lie. */
 MATH int tensor_is_plain(const struct row_tensor *tensor) { return tensor->dtype == REAL_DTYPE && tensor->class_stride == 1; }
 
-/* What is kept of a group's rows between the passes, if it fits: rows that are not plain are
- * unpacked to here once, and exp_scaled goes here. */
-#define SCRATCH 4096
+/* What is kept of a group's rows between the passes, if it fits: exp_scaled, where it can't be kept in the output, and
+ * rows that have to be unpacked or softcapped. */
+#define SCRATCH (128 * 1024 / sizeof(real))
 
 /* No options, nothing given, and nothing out of the ordinary wanted. */
 MATH int job_is_bare(const struct row_job *job)
@@ -107,14 +107,19 @@ MATH int rows_are_short(const struct row_job *job)
 #define GROUP_ROWS XENT_ROWS
 #define GROUP_BYTES (256 * 1024)
 #define GROUP_CHUNKS (GROUP_BYTES / BLOCK / sizeof(real) + GROUP_ROWS) /* one a block, and each row's last */
-#define SHORT_ROWS (SCRATCH / BLOCK) /* of softmax_short */
+#define SHORT_ROWS 16 /* of softmax_short */
 
 /* Never 0. */
 MATH size_t along_pitch(size_t classes) { return classes ? (classes + VEC_WIDTH - 1) / VEC_WIDTH * VEC_WIDTH : VEC_WIDTH; }
-/* Whether exp_scaled can be kept in the output, where log-softmax is written over it. */
+/* Whether what is written goes past the caches; and whether exp_scaled can be kept in the output, where log-softmax is
+ * written over it. */
+MATH int out_streams(const struct row_job *job)
+{
+    return job->large && job->out.data && job->out.data != job->in.data && tensor_is_plain(&job->out);
+}
 MATH int out_keeps(const struct row_job *job)
 {
-    return job->out.data && job->out.data != job->in.data && tensor_is_plain(&job->out);
+    return !job->large && job->out.data && job->out.data != job->in.data && tensor_is_plain(&job->out);
 }
 
 MATH size_t along_group(const struct row_job *job)
@@ -180,8 +185,10 @@ MATH void softmax_along(struct row_job *job, struct row_pass *pass, size_t first
     const int want_out2 = !plain && job->out2.data, want_sums = plain || !(job->have_state || job->max_only);
     const int softmax = job->out.data && write == WRITE_SOFTMAX, options = !plain && job->options;
     const int guess = !given && want_sums && classes > BLOCK && classes <= STRETCH, unpack = !packed && fits && (options || !guess);
+    const int stream = out_streams(job);
     struct row_operands from = {.w = plain_view(NULL)};
     struct row_lanes row = {.max = vec_set(0)};
+    struct exp_row guessed = row.exp;
     real guessed_floor = 0;
     int have_guess = 0;
     if (!plain) from.w = weights_of(job), from.target = target_of(job);
@@ -202,9 +209,9 @@ MATH void softmax_along(struct row_job *job, struct row_pass *pass, size_t first
         }
         from.x.data = x[r];
         if (guess) {
-            if (!have_guess) row.exp = guess_of(&from.x, classes, &guessed_floor);
+            if (!have_guess) guessed = guess_of(&from.x, classes, &guessed_floor);
             have_guess = 1;
-            vec_store(lanes[r], along_exp(&from.x, kept[r], classes, &row, chunks + r * row_chunks, sums + r * blocks));
+            vec_store(lanes[r], along_exp(&from.x, kept[r], classes, &guessed, job->large, chunks + r * row_chunks, sums + r * blocks));
         } else if (!given) vec_store(lanes[r], along_max(&from.x, classes));
     }
     group_maxima_of(job, first, count, given ? NULL : lanes, &of);
@@ -248,23 +255,24 @@ MATH void softmax_along(struct row_job *job, struct row_pass *pass, size_t first
         if (want_out2) {
             struct row_view out2 = row_of(&job->out2, i);
             row.amount = vec_set(pass->target_amount[i]);
-            along_write(WRITE_TARGET_GRADIENT, &from, &out2, classes, &row);
+            along_write(WRITE_TARGET_GRADIENT, &from, &out2, classes, &row, 0);
         }
         if (!job->out.data) continue;
-        if (write == WRITE_LOG_SOFTMAX) along_write(WRITE_LOG_SOFTMAX, &from, &out, classes, &row);
+        if (write == WRITE_LOG_SOFTMAX) along_write(WRITE_LOG_SOFTMAX, &from, &out, classes, &row, stream);
         else if (options) {
             row.amount = vec_set(pass->amount[i]);
-            along_write(WRITE_SOFTMAX_LESS, &from, &out, classes, &row);
+            along_write(WRITE_SOFTMAX_LESS, &from, &out, classes, &row, 0);
         } else if (want_sums && kept[r]) {
             from.x = plain_view(kept[r]);
-            if (pass->lift[i] == 1) along_write(WRITE_SCALED, &from, &out, classes, &row);
-            else along_write(WRITE_LIFTED, &from, &out, classes, &row);
+            if (pass->lift[i] == 1) along_write(WRITE_SCALED, &from, &out, classes, &row, stream);
+            else along_write(WRITE_LIFTED, &from, &out, classes, &row, 0);
         } else {
             from.x.shift = of.shift[r];
             row.exp.shift = vec_set(0);
-            along_write(WRITE_SOFTMAX, &from, &out, classes, &row);
+            along_write(WRITE_SOFTMAX, &from, &out, classes, &row, stream);
         }
     }
+    if (stream) stream_end();
     if (with_target) store_target_gradients(job, pass, first, count);
 }
 
@@ -285,7 +293,7 @@ MATH fold8 short_sum(const real *terms, size_t count)
  * for. */
 static void softmax_short(struct row_job *job, struct row_pass *pass, size_t first, size_t count, enum write_term write, int with_target)
 {
-    _Alignas(64) real scratch[SCRATCH], terms[BLOCK], lanes[SHORT_ROWS][VEC_WIDTH], last[SHORT_ROWS][VEC_WIDTH];
+    _Alignas(64) real scratch[SHORT_ROWS * BLOCK], terms[BLOCK], lanes[SHORT_ROWS][VEC_WIDTH], last[SHORT_ROWS][VEC_WIDTH];
     const real *x[SHORT_ROWS];
     struct group_maxima of;
     const size_t classes = job->classes, whole = classes / VEC_WIDTH * VEC_WIDTH, rest = classes - whole, pitch = along_pitch(classes);

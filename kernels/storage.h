@@ -35,6 +35,34 @@ MATH int view_is_plain(const struct row_view *view)
     return view->dtype == REAL_DTYPE && view->stride == 1 && view->softcap == 0.0 && view->shift == 0;
 }
 
+/* Elements side by side that are loaded and stored a vector at a time, whatever their type. */
+MATH int view_is_packed(const struct row_view *view)
+{
+    const int half = sizeof(real) == 4 && (view->dtype == XENT_BF16 || view->dtype == XENT_F16);
+    return (half || view->dtype == REAL_DTYPE) && view->stride == 1 && view->softcap == 0.0 && view->shift == 0;
+}
+
+/* Of such elements; dtype 0: reals. */
+MATH vec packed_load(const void *data, const xent_dtype dtype, size_t at)
+{
+    switch (dtype) {
+    case XENT_BF16: return vec_load_bf16((const uint16_t *)data + at);
+    case XENT_F16: return vec_load_f16((const uint16_t *)data + at);
+    case XENT_F32: return vec_load_f32((const float *)data + at);
+    default: return vec_load((const real *)data + at);
+    }
+}
+
+MATH void packed_store(void *data, const xent_dtype dtype, size_t at, vec value)
+{
+    switch (dtype) {
+    case XENT_BF16: vec_store_bf16((uint16_t *)data + at, value); break;
+    case XENT_F16: vec_store_f16((uint16_t *)data + at, value); break;
+    case XENT_F32: vec_store_f32((float *)data + at, value); break;
+    default: vec_store((real *)data + at, value); break;
+    }
+}
+
 MATH void *view_at(const struct row_view *view, size_t first)
 {
     return (char *)view->data + (ptrdiff_t)first * view->stride * (ptrdiff_t)dtype_size(view->dtype);
@@ -60,41 +88,38 @@ MATH void write_one(void *data, xent_dtype dtype, ptrdiff_t at, real value)
     }
 }
 
-/* count elements from data on. */
+/* At least a vector's width of elements; those of a last, partial vector go twice. */
+MATH void packed_read(const void *data, const xent_dtype dtype, size_t count, real *to)
+{
+    for (size_t j = 0; j + VEC_WIDTH <= count; j += VEC_WIDTH) vec_store(to + j, packed_load(data, dtype, j));
+    vec_store(to + count - VEC_WIDTH, packed_load(data, dtype, count - VEC_WIDTH));
+}
+
+MATH void packed_write(void *data, const xent_dtype dtype, size_t count, const real *from)
+{
+    for (size_t j = 0; j + VEC_WIDTH <= count; j += VEC_WIDTH) packed_store(data, dtype, j, vec_load(from + j));
+    packed_store(data, dtype, count - VEC_WIDTH, vec_load(from + count - VEC_WIDTH));
+}
+
+/* count elements from data on, which to does not overlap. */
 static void storage_read(const void *data, xent_dtype dtype, ptrdiff_t stride, size_t count, real *to)
 {
-    size_t j = 0;
-    if (stride == 1 && dtype == REAL_DTYPE) {
-        memcpy(to, data, count * sizeof *to);
-        return;
-    }
-    if (stride == 1 && dtype == XENT_BF16)
-        for (; j + VEC_WIDTH <= count; j += VEC_WIDTH) vec_store(to + j, vec_load_bf16((const uint16_t *)data + j));
-    else if (stride == 1 && dtype == XENT_F16)
-        for (; j + VEC_WIDTH <= count; j += VEC_WIDTH) vec_store(to + j, vec_load_f16((const uint16_t *)data + j));
-#ifdef XENT_REAL_F64
-    else if (stride == 1)
-        for (; j + VEC_WIDTH <= count; j += VEC_WIDTH) vec_store(to + j, vec_load_f32((const float *)data + j));
-#endif
-    for (; j < count; j++) to[j] = read_one(data, dtype, (ptrdiff_t)j * stride);
+    if (stride == 1 && dtype == REAL_DTYPE) memcpy(to, data, count * sizeof *to);
+    else if (stride == 1 && count >= VEC_WIDTH && dtype == XENT_BF16) packed_read(data, XENT_BF16, count, to);
+    else if (stride == 1 && count >= VEC_WIDTH && dtype == XENT_F16) packed_read(data, XENT_F16, count, to);
+    else if (stride == 1 && count >= VEC_WIDTH && dtype == XENT_F32) packed_read(data, XENT_F32, count, to);
+    else
+        for (size_t j = 0; j < count; j++) to[j] = read_one(data, dtype, (ptrdiff_t)j * stride);
 }
 
 static void storage_write(void *data, xent_dtype dtype, ptrdiff_t stride, size_t count, const real *from)
 {
-    size_t j = 0;
-    if (stride == 1 && dtype == REAL_DTYPE) {
-        memcpy(data, from, count * sizeof *from);
-        return;
-    }
-    if (stride == 1 && dtype == XENT_BF16)
-        for (; j + VEC_WIDTH <= count; j += VEC_WIDTH) vec_store_bf16((uint16_t *)data + j, vec_load(from + j));
-    else if (stride == 1 && dtype == XENT_F16)
-        for (; j + VEC_WIDTH <= count; j += VEC_WIDTH) vec_store_f16((uint16_t *)data + j, vec_load(from + j));
-#ifdef XENT_REAL_F64
-    else if (stride == 1)
-        for (; j + VEC_WIDTH <= count; j += VEC_WIDTH) vec_store_f32((float *)data + j, vec_load(from + j));
-#endif
-    for (; j < count; j++) write_one(data, dtype, (ptrdiff_t)j * stride, from[j]);
+    if (stride == 1 && dtype == REAL_DTYPE) memcpy(data, from, count * sizeof *from);
+    else if (stride == 1 && count >= VEC_WIDTH && dtype == XENT_BF16) packed_write(data, XENT_BF16, count, from);
+    else if (stride == 1 && count >= VEC_WIDTH && dtype == XENT_F16) packed_write(data, XENT_F16, count, from);
+    else if (stride == 1 && count >= VEC_WIDTH && dtype == XENT_F32) packed_write(data, XENT_F32, count, from);
+    else
+        for (size_t j = 0; j < count; j++) write_one(data, dtype, (ptrdiff_t)j * stride, from[j]);
 }
 
 /* cap tanh(x / cap), but for -inf, which stays: a masked class stays masked; and where x / cap is

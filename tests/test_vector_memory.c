@@ -52,6 +52,28 @@ static NOT_FOLDED void store_partial(real *p, const real *lanes, size_t n)
     vec_store_partial(p, vec_load(lanes), n);
 }
 
+static NOT_FOLDED void stream(real *p, const real *lanes)
+{
+    vec_stream(p, vec_load(lanes));
+    stream_end();
+}
+
+static void test_stream(void **state)
+{
+    (void)state;
+    struct guarded g = guarded_new();
+    real lanes[VEC_WIDTH], *page = (real *)(void *)g.begin;
+    size_t page_reals = g.page / sizeof *lanes;
+    for (size_t k = 0; k < VEC_WIDTH; k++) lanes[k] = element(k);
+    for (size_t at = 0; at + VEC_WIDTH <= page_reals; at += VEC_WIDTH) {
+        for (size_t k = 0; k < page_reals; k++) page[k] = -7;
+        stream(page + at, lanes);
+        for (size_t k = 0; k < page_reals; k++)
+            expect_real("vec_stream", (int)(k - at), page[k], k >= at && k < at + VEC_WIDTH ? lanes[k - at] : -7);
+    }
+    guarded_free(g);
+}
+
 static void test_load_partial(void **state)
 {
     (void)state;
@@ -154,6 +176,7 @@ int xent_test_vector_memory(void)
     const struct CMUnitTest tests[] = {
         {"vec_load, wide_load", test_load, NULL, NULL, NULL},
         {"vec_store, wide_store", test_store, NULL, NULL, NULL},
+        {"vec_stream", test_stream, NULL, NULL, NULL},
         {"vec_load_partial", test_load_partial, NULL, NULL, NULL},
         {"vec_store_partial", test_store_partial, NULL, NULL, NULL},
         {"vec_load_rows4", test_load_rows4, NULL, NULL, NULL},

@@ -33,6 +33,8 @@ typedef double total; /* sum of a row */
 
 WORD vec vec_load(const float *p) { return _mm256_loadu_ps(p); }
 WORD void vec_store(float *p, vec a) { _mm256_storeu_ps(p, a); }
+WORD void vec_stream(float *p, vec a) { _mm256_stream_ps(p, a); }
+WORD void stream_end(void) { _mm_sfence(); }
 WORD vec vec_load_partial(const float *p, size_t n, vec fill)
 {
     veci lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);

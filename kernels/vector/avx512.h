@@ -31,6 +31,8 @@ typedef double total; /* sum of a row */
 
 WORD vec vec_load(const float *p) { return _mm512_loadu_ps(p); }
 WORD void vec_store(float *p, vec a) { _mm512_storeu_ps(p, a); }
+WORD void vec_stream(float *p, vec a) { _mm512_stream_ps(p, a); }
+WORD void stream_end(void) { _mm_sfence(); }
 WORD mask mask_first(size_t n) { return (mask)((1u << n) - 1); }
 WORD vec vec_load_partial(const float *p, size_t n, vec fill) { return _mm512_mask_loadu_ps(fill, mask_first(n), p); }
 WORD void vec_store_partial(float *p, vec a, size_t n) { _mm512_mask_storeu_ps(p, mask_first(n), a); }

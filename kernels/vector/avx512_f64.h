@@ -22,6 +22,8 @@ typedef __mmask8 mask;
 
 WORD vec vec_load(const double *p) { return _mm512_loadu_pd(p); }
 WORD void vec_store(double *p, vec a) { _mm512_storeu_pd(p, a); }
+WORD void vec_stream(double *p, vec a) { _mm512_stream_pd(p, a); }
+WORD void stream_end(void) { _mm_sfence(); }
 WORD mask mask_first(size_t n) { return (mask)((1u << n) - 1); }
 WORD vec vec_load_partial(const double *p, size_t n, vec fill) { return _mm512_mask_loadu_pd(fill, mask_first(n), p); }
 WORD void vec_store_partial(double *p, vec a, size_t n) { _mm512_mask_storeu_pd(p, mask_first(n), a); }

@@ -69,6 +69,8 @@ typedef double total; /* sum of a row */
 
 WORD vec vec_load(const float *p) { return vld1q_f32(p); }
 WORD void vec_store(float *p, vec a) { vst1q_f32(p, a); }
+WORD void vec_stream(float *p, vec a) { vec_store(p, a); }
+WORD void stream_end(void) {}
 WORD vec vec_load_partial(const float *p, size_t n, vec fill)
 {
     if (n == 4) return vld1q_f32(p);

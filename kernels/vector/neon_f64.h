@@ -44,6 +44,8 @@ typedef uint64x2_t mask;
 
 WORD vec vec_load(const double *p) { return vld1q_f64(p); }
 WORD void vec_store(double *p, vec a) { vst1q_f64(p, a); }
+WORD void vec_stream(double *p, vec a) { vec_store(p, a); }
+WORD void stream_end(void) {}
 WORD vec vec_load_partial(const double *p, size_t n, vec fill)
 {
     if (n == 2) return vld1q_f64(p);

@@ -41,6 +41,10 @@ typedef double total; /* sum of a row */
 
 WORD vec vec_load(const float *p) { return *p; }
 WORD void vec_store(float *p, vec a) { *p = a; }
+/* As vec_store, to a p that is aligned to a vec, and past the caches if the instruction set knows how. stream_end() comes before
+ * anybody else may read there. */
+WORD void vec_stream(float *p, vec a) { *p = a; }
+WORD void stream_end(void) {}
 /* The first n lanes, 0 <= n <= VEC_WIDTH, from memory, the others from fill. Nothing
  * beyond the n elements is touched. */
 WORD vec vec_load_partial(const float *p, size_t n, vec fill) { return n ? *p : fill; }

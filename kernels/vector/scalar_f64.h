@@ -30,6 +30,8 @@ typedef int mask;
 
 WORD vec vec_load(const double *p) { return *p; }
 WORD void vec_store(double *p, vec a) { *p = a; }
+WORD void vec_stream(double *p, vec a) { *p = a; }
+WORD void stream_end(void) {}
 WORD vec vec_load_partial(const double *p, size_t n, vec fill) { return n ? *p : fill; }
 WORD void vec_store_partial(double *p, vec a, size_t n) { if (n) *p = a; }
 

@@ -32,6 +32,8 @@ typedef double total; /* sum of a row */
 
 WORD vec vec_load(const float *p) { return _mm_loadu_ps(p); }
 WORD void vec_store(float *p, vec a) { _mm_storeu_ps(p, a); }
+WORD void vec_stream(float *p, vec a) { _mm_stream_ps(p, a); }
+WORD void stream_end(void) { _mm_sfence(); }
 WORD __m128 load_two(const float *p) { return _mm_castsi128_ps(_mm_loadl_epi64((const __m128i *)p)); }
 WORD void store_two(float *p, __m128 a) { _mm_storel_epi64((__m128i *)p, _mm_castps_si128(a)); }
 WORD vec vec_load_partial(const float *p, size_t n, vec fill)

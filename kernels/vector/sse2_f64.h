@@ -23,6 +23,8 @@ typedef __m128d mask;
 
 WORD vec vec_load(const double *p) { return _mm_loadu_pd(p); }
 WORD void vec_store(double *p, vec a) { _mm_storeu_pd(p, a); }
+WORD void vec_stream(double *p, vec a) { _mm_stream_pd(p, a); }
+WORD void stream_end(void) { _mm_sfence(); }
 WORD vec vec_load_partial(const double *p, size_t n, vec fill)
 {
     if (n == 2) return _mm_loadu_pd(p);
