@@ -223,15 +223,18 @@ Job light(const std::string &op, const Words &words)
     });
 }
 
-/* A chain of additions that takes 1000 cycles. */
+/* A chain that takes 1000 cycles: an exclusive or of two registers has a latency of one cycle on every x86 and
+ * Arm core. Additions of a constant won't do, which newer cores take together as they rename registers, nor
+ * multiplications, whose latency is not the same on all Arm cores. */
 void thousand_cycles()
 {
+    long value = 1, other = 3;
 #if defined(__x86_64__)
-    long sum = 0;
-    for (int i = 0; i < 20; i++)
-        __asm__ volatile(".rept 50\n\tadd $1, %0\n\t.endr" : "+r"(sum));
+    __asm__ volatile(".rept 1000\n\txor %1, %0\n\t.endr" : "+r"(value) : "r"(other));
+#elif defined(__aarch64__)
+    __asm__ volatile(".rept 1000\n\teor %0, %0, %1\n\t.endr" : "+r"(value) : "r"(other));
 #else
-    throw std::runtime_error("the clock's cycle is only measured on x86");
+    throw std::runtime_error("the clock's cycle is only measured on x86 and Arm");
 #endif
 }
 
