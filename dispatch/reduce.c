@@ -178,6 +178,14 @@ double xent_sum_round(struct xent_sum *sum)
     return negative ? -magnitude : magnitude;
 }
 
+double xent_sum_of(const double *values, size_t count)
+{
+    struct xent_sum sum;
+    xent_sum_init(&sum);
+    xent_sum_add_rows(&sum, values, count);
+    return xent_sum_round(&sum);
+}
+
 /* -- Totals -- */
 
 void xent_totals_init(struct xent_totals *totals)

@@ -26,6 +26,8 @@ void xent_sum_add(struct xent_sum *sum, double value);
 void xent_sum_add_rows(struct xent_sum *sum, const double *values, size_t count);
 /* Nearest double. Values may be added no more. */
 double xent_sum_round(struct xent_sum *sum);
+/* All in one. */
+double xent_sum_of(const double *values, size_t count);
 
 /* What comes together over all rows, or elements, of a call. */
 struct xent_totals {

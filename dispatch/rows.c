@@ -170,6 +170,14 @@ const int64_t *xent_rows_read_targets(const struct row_call *call, int64_t first
     return buffer;
 }
 
+/* t in [0, classes) is where neither t nor classes - 1 - t has the sign, which takes no branch. */
+int xent_all_are_classes(const int64_t *targets, size_t count, int64_t classes)
+{
+    uint64_t signs = 0, last = (uint64_t)classes - 1;
+    for (size_t i = 0; i < count; i++) signs |= (uint64_t)targets[i] | (last - (uint64_t)targets[i]);
+    return !(signs >> 63);
+}
+
 /* What a job points to, where it is not what the caller has. */
 struct buffers {
     int64_t targets[XENT_ROWS];

@@ -63,14 +63,8 @@ static inline const int64_t *xent_rows_targets(const struct row_call *call, int6
     return call->targets ? call->targets + first : xent_rows_read_targets(call, first, count, buffer);
 }
 
-/* Whether all of these are classes: t in [0, classes) is where neither t nor classes - 1 - t has the
- * sign, which takes no branch. */
-static inline int xent_all_are_classes(const int64_t *targets, size_t count, int64_t classes)
-{
-    uint64_t signs = 0, last = (uint64_t)classes - 1;
-    for (size_t i = 0; i < count; i++) signs |= (uint64_t)targets[i] | (last - (uint64_t)targets[i]);
-    return !(signs >> 63);
-}
+/* Whether all of these are classes. Not inline: the loop is slow where registers are short. */
+int xent_all_are_classes(const int64_t *targets, size_t count, int64_t classes);
 
 /* All rows of the call, on the host's threads where that pays. */
 void xent_rows_run(const struct row_call *call);
