@@ -377,7 +377,7 @@ static inline __attribute__((always_inline)) int direct_loss(const xent_tensor *
     job.in2.data = job.out.data = job.out2.data = NULL;
     describe(&job.in, x, job.rows, job.classes);
     if (gradient) describe(&job.out, gradient, job.rows, job.classes);
-    job.unit_rows = job.want_argmax = job.have_state = job.have_max = job.max_only = 0;
+    job.unit_rows = job.large = job.want_argmax = job.have_state = job.have_max = job.max_only = 0;
     job.want_log = w->sum || w->mean;
     job.sums = NULL;
     job.options = NULL;
