@@ -66,14 +66,14 @@ MATH vec along_max(const struct row_view *row, size_t classes)
     return all;
 }
 
-/* The maxima of a vector of rows: of count, whose lanes' maxima are given. */
-MATH vec rows_max(real (*lanes)[VEC_WIDTH], size_t count)
+/* The maxima of a vector of rows, whose lanes' maxima are given. */
+MATH vec rows_max(real (*lanes)[VEC_WIDTH])
 {
     real max[VEC_WIDTH];
 #if VEC_WIDTH >= 4
     const real *rows[VEC_WIDTH];
     vec all = vec_set((real)-INFINITY);
-    for (size_t w = 0; w < VEC_WIDTH; w++) rows[w] = lanes[w < count ? w : 0];
+    for (size_t w = 0; w < VEC_WIDTH; w++) rows[w] = lanes[w];
     UNROLL for (ptrdiff_t j = 0; j < VEC_WIDTH; j += 4) {
         vec columns[4];
         vec_load_rows4(rows, j, columns);
@@ -81,9 +81,29 @@ MATH vec rows_max(real (*lanes)[VEC_WIDTH], size_t count)
     }
     vec_store(max, all);
 #else
-    for (size_t w = 0; w < VEC_WIDTH; w++) max[w] = vec_reduce_max(vec_load(lanes[w < count ? w : 0]));
+    for (size_t w = 0; w < VEC_WIDTH; w++) max[w] = vec_reduce_max(vec_load(lanes[w]));
 #endif
     return vec_add(vec_load(max), vec_set(0)); /* a zero maximum is +0, whichever came first */
+}
+
+/* The sums of a vector of rows' counts, whose lanes' counts are given. */
+MATH wide rows_count(real (*lanes)[VEC_WIDTH])
+{
+#if VEC_WIDTH >= 4
+    const real *rows[VEC_WIDTH];
+    veci all = veci_set(0);
+    for (size_t w = 0; w < VEC_WIDTH; w++) rows[w] = lanes[w];
+    UNROLL for (ptrdiff_t j = 0; j < VEC_WIDTH; j += 4) {
+        vec columns[4];
+        vec_load_rows4(rows, j, columns);
+        UNROLL for (int c = 0; c < 4; c++) all = veci_add(all, vec_bits(columns[c]));
+    }
+    return wide_from_int(all);
+#else
+    double counts[VEC_WIDTH];
+    for (size_t w = 0; w < VEC_WIDTH; w++) counts[w] = (double)veci_reduce_add(vec_bits(vec_load(lanes[w])));
+    return wide_load(counts);
+#endif
 }
 
 /* First class that attains the maximum; a NaN comes before any. */

@@ -138,11 +138,12 @@ struct group_maxima {
     real max[XENT_ROW_SLOTS], shift[XENT_ROW_SLOTS], magic[XENT_ROW_SLOTS], floor[XENT_ROW_SLOTS], unit[XENT_ROW_SLOTS];
 };
 
-/* From the rows' lanes' maxima; NULL: the maxima are given. */
+/* From the rows' lanes' maxima, with room for whole vectors of rows; NULL: the maxima are given. */
 MATH void group_maxima_of(struct row_job *job, size_t first, size_t count, real (*lanes)[VEC_WIDTH], struct group_maxima *of)
 {
+    for (size_t r = count; lanes && r % VEC_WIDTH; r++) vec_store(lanes[r], vec_set(0));
     for (size_t r = 0; r < count; r += VEC_WIDTH) {
-        vec unused, max = lanes ? rows_max(lanes + r, count - r) : vec_load_double(job->max + first + r);
+        vec unused, max = lanes ? rows_max(lanes + r) : vec_load_double(job->max + first + r);
         struct exp_row exp = exp_row_of(max);
         if (lanes) vec_store_double(job->max + first + r, max);
         vec_store(of->max + r, max);
@@ -276,6 +277,11 @@ MATH void softmax_along(struct row_job *job, struct row_pass *pass, size_t first
     if (with_target) store_target_gradients(job, pass, first, count);
 }
 
+static void softmax_along_plain(struct row_job *job, struct row_pass *pass, size_t first, size_t count, enum write_term write, int with_target)
+{
+    softmax_along(job, pass, first, count, write, with_target, 1);
+}
+
 /* The tree of block_sum over terms in memory, zero beyond the last. */
 MATH fold8 short_sum(const real *terms, size_t count)
 {
@@ -294,33 +300,41 @@ MATH fold8 short_sum(const real *terms, size_t count)
 static void softmax_short(struct row_job *job, struct row_pass *pass, size_t first, size_t count, enum write_term write, int with_target)
 {
     _Alignas(64) real scratch[SHORT_ROWS * BLOCK], terms[BLOCK], lanes[SHORT_ROWS][VEC_WIDTH], last[SHORT_ROWS][VEC_WIDTH];
+    fold8 sums[SHORT_ROWS];
     const real *x[SHORT_ROWS];
     struct group_maxima of;
     const size_t classes = job->classes, whole = classes / VEC_WIDTH * VEC_WIDTH, rest = classes - whole, pitch = along_pitch(classes);
     for (size_t j = 0; j < BLOCK; j += VEC_WIDTH) vec_store(terms + j, vec_set(0));
     for (size_t r = 0; r < count; r++) {
         x[r] = (const real *)job->in.data + job->in.row[first + r];
+        vec_store(lanes[r], vec_set(0));
+        if (row_ignored(job, first + r, with_target)) continue;
         vec max = vec_set((real)-INFINITY), max2 = max;
-        if (!row_ignored(job, first + r, with_target)) {
-            size_t j = 0;
-            for (; j + 2 * VEC_WIDTH <= whole; j += 2 * VEC_WIDTH) {
-                max = vec_max(vec_load(x[r] + j), max);
-                max2 = vec_max(vec_load(x[r] + j + VEC_WIDTH), max2);
-            }
-            if (j < whole) max = vec_max(vec_load(x[r] + j), max);
-            vec tail = vec_load_partial(x[r] + whole, rest, vec_set((real)-INFINITY));
-            max2 = vec_max(tail, max2);
-            vec_store(last[r], tail);
+        size_t j = 0;
+        for (; j + 2 * VEC_WIDTH <= whole; j += 2 * VEC_WIDTH) {
+            max = vec_max(vec_load(x[r] + j), max);
+            max2 = vec_max(vec_load(x[r] + j + VEC_WIDTH), max2);
         }
+        if (j < whole) max = vec_max(vec_load(x[r] + j), max);
+        vec tail = vec_load_partial(x[r] + whole, rest, vec_set((real)-INFINITY));
+        max2 = vec_max(tail, max2);
+        vec_store(last[r], tail);
         vec_store(lanes[r], vec_max(max, max2));
         if (!with_target) continue;
         int64_t y = job->target[first + r];
         pass->target_logit[first + r] = y >= 0 ? x[r][y] : (real)-INFINITY;
     }
     group_maxima_of(job, first, count, lanes, &of);
-    for (size_t r = 0; r < count; r++) {
-        if (row_ignored(job, first + r, with_target)) continue;
-        const struct row_lanes row = {.exp = ROW_EXP(r), .max = vec_set(of.max[r])};
+    for (size_t r = 0; r < count; r += VEC_WIDTH) /* a shift is not worth its subtraction here */
+        if (mask_any(vec_less(vec_set(0), vec_abs(vec_load(of.shift + r))))) {
+            softmax_along_plain(job, pass, first, count, write, with_target);
+            return;
+        }
+    for (size_t r = 0; r < count || r % VEC_WIDTH; r++) {
+        vec_store(lanes[r], vec_set(0)); /* from here on ties */
+        sums[r] = fold8_zero();
+        if (r >= count || row_ignored(job, first + r, with_target)) continue;
+        const struct row_lanes row = {.exp = {vec_set(0), vec_set(of.magic[r]), vec_set(of.floor[r])}, .max = vec_set(of.max[r])};
         real *kept = scratch + r * pitch;
         veci ties = veci_set(0);
         vec e, zero = vec_set(0);
@@ -329,8 +343,14 @@ static void softmax_short(struct row_job *job, struct row_pass *pass, size_t fir
             vec_store(terms + j, sum_value(SUM_EXP_BUT_MAX, vec_load(from), zero, zero, &row, NULL, &e, &ties));
             vec_store(kept + j, e);
         }
-        pass->total[first + r] = fold8_total(short_sum(terms, classes));
-        pass->ties[first + r] = (double)(veci_reduce_add(ties) - ties_beyond(classes, of.max[r]));
+        sums[r] = short_sum(terms, classes);
+        vec_store(lanes[r], vec_from_bits(ties));
+    }
+    for (size_t r = 0; r < count; r += VEC_WIDTH) {
+        mask none = vec_equal(vec_load(of.max + r), vec_set((real)-INFINITY)); /* which the lanes beyond the rows equal as well */
+        wide beyond = wide_select(none, wide_set((double)(pitch - classes)), wide_set(0.0));
+        wide_store_total(pass->total + first + r, fold8_totals(sums + r));
+        wide_store(pass->ties + first + r, wide_sub(rows_count(lanes + r), beyond));
     }
     finish_rows(job, pass, first, count, job->want_log || write == WRITE_LOG_SOFTMAX, job->out.data && write == WRITE_SOFTMAX, with_target);
     for (size_t r = 0; r < count && job->out.data; r++) {
@@ -358,11 +378,6 @@ static void softmax_short(struct row_job *job, struct row_pass *pass, size_t fir
     }
 }
 #undef ROW_EXP
-
-static void softmax_along_plain(struct row_job *job, struct row_pass *pass, size_t first, size_t count, enum write_term write, int with_target)
-{
-    softmax_along(job, pass, first, count, write, with_target, 1);
-}
 
 static void softmax_along_any(struct row_job *job, struct row_pass *pass, size_t first, size_t count, enum write_term write, int with_target)
 {

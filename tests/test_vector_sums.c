@@ -100,6 +100,24 @@ static void test_fold8_total(void **state)
     assert_true(order_shows > 1000);
 }
 
+static void test_fold8_totals(void **state)
+{
+    (void)state;
+    random_state = 7;
+    for (int round = 0; round < 1000; round++) {
+        fold8 rows[VEC_WIDTH];
+        total expected[VEC_WIDTH], got[VEC_WIDTH];
+        for (int w = 0; w < VEC_WIDTH; w++) {
+            real lanes[32];
+            for (int l = 0; l < 32; l++) lanes[l] = random_term();
+            rows[w] = fold_of(lanes);
+            expected[w] = fold8_total(rows[w]);
+        }
+        wide_store_total(got, fold8_totals(rows));
+        for (int w = 0; w < VEC_WIDTH; w++) expect_total("fold8_totals", w, got[w], expected[w]);
+    }
+}
+
 static void test_fold8_special(void **state)
 {
     (void)state;
@@ -140,6 +158,7 @@ int xent_test_vector_sums(void)
     const struct CMUnitTest tests[] = {
         {"fold8_lanes", test_fold8_lanes, NULL, NULL, NULL},
         {"fold8_total", test_fold8_total, NULL, NULL, NULL},
+        {"fold8_totals", test_fold8_totals, NULL, NULL, NULL},
         {"fold8_lanes, special values", test_fold8_special, NULL, NULL, NULL},
         {"fold8_zero, fold8_add", test_fold8_add, NULL, NULL, NULL},
     };

@@ -259,6 +259,18 @@ WORD total fold8_total(fold8 a)
                                   _mm256_extractf128_pd(sum04_15_26_37, 1));
     return _mm_cvtsd_f64(even_odd) + _mm_cvtsd_f64(_mm_unpackhi_pd(even_odd, even_odd));
 }
+/* Of rows 0 and 2, the sums of what is even and odd side by side. */
+WORD __m256d fold_even_odd(const fold8 *rows)
+{
+    __m256d four0 = _mm256_add_pd(rows[0].low, rows[0].high), four2 = _mm256_add_pd(rows[2].low, rows[2].high);
+    return _mm256_add_pd(_mm256_permute2f128_pd(four0, four2, 0x20), _mm256_permute2f128_pd(four0, four2, 0x31));
+}
+WORD __m256d fold_rows(const fold8 *rows)
+{
+    __m256d even = fold_even_odd(rows), odd = fold_even_odd(rows + 1);
+    return _mm256_add_pd(_mm256_unpacklo_pd(even, odd), _mm256_unpackhi_pd(even, odd));
+}
+WORD wide fold8_totals(const fold8 rows[VEC_WIDTH]) { return (wide){fold_rows(rows), fold_rows(rows + 4)}; }
 
 #undef LOW_HALF
 #undef HIGH_HALF

@@ -221,6 +221,23 @@ WORD total fold8_total(fold8 a)
                                   _mm256_extractf128_pd(sum04_15_26_37, 1));
     return _mm_cvtsd_f64(even_odd) + _mm_cvtsd_f64(_mm_unpackhi_pd(even_odd, even_odd));
 }
+/* Of rows 0 2 4 6, the sums of what is even and odd side by side. */
+WORD __m512d fold_even_odd(const fold8 *rows)
+{
+    __m512d low02 = _mm512_shuffle_f64x2(rows[0].sum, rows[2].sum, _MM_SHUFFLE(1, 0, 1, 0));
+    __m512d high02 = _mm512_shuffle_f64x2(rows[0].sum, rows[2].sum, _MM_SHUFFLE(3, 2, 3, 2));
+    __m512d low46 = _mm512_shuffle_f64x2(rows[4].sum, rows[6].sum, _MM_SHUFFLE(1, 0, 1, 0));
+    __m512d high46 = _mm512_shuffle_f64x2(rows[4].sum, rows[6].sum, _MM_SHUFFLE(3, 2, 3, 2));
+    __m512d four02 = _mm512_add_pd(low02, high02), four46 = _mm512_add_pd(low46, high46);
+    return _mm512_add_pd(_mm512_shuffle_f64x2(four02, four46, _MM_SHUFFLE(2, 0, 2, 0)),
+                         _mm512_shuffle_f64x2(four02, four46, _MM_SHUFFLE(3, 1, 3, 1)));
+}
+WORD __m512d fold_rows(const fold8 *rows)
+{
+    __m512d even = fold_even_odd(rows), odd = fold_even_odd(rows + 1);
+    return _mm512_add_pd(_mm512_unpacklo_pd(even, odd), _mm512_unpackhi_pd(even, odd));
+}
+WORD wide fold8_totals(const fold8 rows[VEC_WIDTH]) { return (wide){fold_rows(rows), fold_rows(rows + 8)}; }
 
 #undef LOW_HALF
 #undef HIGH_HALF

@@ -260,12 +260,21 @@ WORD fold8 fold8_add(fold8 a, fold8 b)
     for (int k = 0; k < 4; k++) a.pair[k] = vaddq_f64(a.pair[k], b.pair[k]);
     return a;
 }
-WORD total fold8_total(fold8 a)
+WORD float64x2_t fold_even_odd(fold8 a)
 {
     float64x2_t sum04_15 = vaddq_f64(a.pair[0], a.pair[2]);
     float64x2_t sum26_37 = vaddq_f64(a.pair[1], a.pair[3]);
-    float64x2_t even_odd = vaddq_f64(sum04_15, sum26_37);
+    return vaddq_f64(sum04_15, sum26_37);
+}
+WORD total fold8_total(fold8 a)
+{
+    float64x2_t even_odd = fold_even_odd(a);
     return vgetq_lane_f64(even_odd, 0) + vgetq_lane_f64(even_odd, 1);
+}
+WORD wide fold8_totals(const fold8 rows[VEC_WIDTH])
+{
+    return (wide){vpaddq_f64(fold_even_odd(rows[0]), fold_even_odd(rows[1])),
+                  vpaddq_f64(fold_even_odd(rows[2]), fold_even_odd(rows[3]))};
 }
 
 #endif

@@ -90,6 +90,12 @@ WORD wide wide_add(wide a, wide b)
     wide sum = pair_fast_sum(high.high, vec_add(high.low, low.high));
     return pair_or_plain(pair_fast_sum(sum.high, vec_add(low.low, sum.low)), high.high);
 }
+/* The same of two plain doubles. */
+WORD wide wide_sum(vec a, vec b)
+{
+    wide sum = pair_sum(a, b);
+    return pair_or_plain(sum, sum.high);
+}
 WORD wide wide_sub(wide a, wide b)
 {
     return wide_add(a, (wide){vec_negate(b.high), vec_negate(b.low)});
@@ -177,8 +183,8 @@ WORD fold8 fold8_lanes(const vec lanes[32 / VEC_WIDTH])
     const int eight = 8 / VEC_WIDTH; /* vectors of eight lanes */
     fold8 r;
     for (int k = 0; k < eight; k++) {
-        wide outer = wide_add(wide_from_vec(lanes[k]), wide_from_vec(lanes[k + 2 * eight]));
-        wide inner = wide_add(wide_from_vec(lanes[k + eight]), wide_from_vec(lanes[k + 3 * eight]));
+        wide outer = wide_sum(lanes[k], lanes[k + 2 * eight]);
+        wide inner = wide_sum(lanes[k + eight], lanes[k + 3 * eight]);
         r.sum[k] = wide_add(outer, inner);
     }
     return r;
@@ -212,6 +218,29 @@ WORD total fold8_total(fold8 a)
             vec_store(low + k, sum.low);
         }
     return (total){high[0], low[0]};
+}
+/* The same of a vector of rows, a row a lane. */
+WORD wide fold8_totals(const fold8 rows[VEC_WIDTH])
+{
+#if VEC_WIDTH >= 4
+    const double *at[VEC_WIDTH];
+    wide sum[8];
+    for (int w = 0; w < VEC_WIDTH; w++) at[w] = (const double *)&rows[w];
+    for (int k = 0; k < 8; k += 4) {
+        const int high = k / VEC_WIDTH * 2 * VEC_WIDTH + k % VEC_WIDTH; /* a vector of these, then one of those */
+        vec four[2][4];
+        vec_load_rows4(at, high, four[0]);
+        vec_load_rows4(at, high + VEC_WIDTH, four[1]);
+        for (int i = 0; i < 4; i++) sum[k + i] = (wide){four[0][i], four[1][i]};
+    }
+    for (int half = 4; half > 0; half /= 2)
+        for (int k = 0; k < half; k++) sum[k] = wide_add(sum[k], sum[k + half]);
+    return sum[0];
+#else
+    total totals[VEC_WIDTH];
+    for (int w = 0; w < VEC_WIDTH; w++) totals[w] = fold8_total(rows[w]);
+    return wide_load_total(totals);
+#endif
 }
 
 #endif

@@ -189,5 +189,7 @@ WORD total fold8_total(fold8 a)
 {
     return ((a.lane[0] + a.lane[4]) + (a.lane[2] + a.lane[6])) + ((a.lane[1] + a.lane[5]) + (a.lane[3] + a.lane[7]));
 }
+/* The same of a vector of rows, a row a lane. */
+WORD wide fold8_totals(const fold8 rows[VEC_WIDTH]) { return fold8_total(rows[0]); }
 
 #endif

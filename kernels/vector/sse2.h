@@ -254,13 +254,23 @@ WORD fold8 fold8_add(fold8 a, fold8 b)
     for (int k = 0; k < 4; k++) a.pair[k] = _mm_add_pd(a.pair[k], b.pair[k]);
     return a;
 }
-WORD total fold8_total(fold8 a)
+WORD __m128d fold_even_odd(fold8 a)
 {
     __m128d sum04_15 = _mm_add_pd(a.pair[0], a.pair[2]);
     __m128d sum26_37 = _mm_add_pd(a.pair[1], a.pair[3]);
-    __m128d even_odd = _mm_add_pd(sum04_15, sum26_37);
+    return _mm_add_pd(sum04_15, sum26_37);
+}
+WORD total fold8_total(fold8 a)
+{
+    __m128d even_odd = fold_even_odd(a);
     return _mm_cvtsd_f64(even_odd) + _mm_cvtsd_f64(_mm_unpackhi_pd(even_odd, even_odd));
 }
+WORD __m128d fold_rows(const fold8 *rows)
+{
+    __m128d first = fold_even_odd(rows[0]), second = fold_even_odd(rows[1]);
+    return _mm_add_pd(_mm_unpacklo_pd(first, second), _mm_unpackhi_pd(first, second));
+}
+WORD wide fold8_totals(const fold8 rows[VEC_WIDTH]) { return (wide){fold_rows(rows), fold_rows(rows + 2)}; }
 
 #undef HIGH_HALF
 
