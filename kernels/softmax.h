@@ -336,6 +336,14 @@ static void softmax_short(struct row_job *job, struct row_pass *pass, size_t fir
         if (r >= count || row_ignored(job, first + r, with_target)) continue;
         const struct row_lanes row = {.exp = {vec_set(0), vec_set(of.magic[r]), vec_set(of.floor[r])}, .max = vec_set(of.max[r])};
         real *kept = scratch + r * pitch;
+        /* Where the next group's row is likely to be, of this job or the next, and where this one goes to. No pass but this
+         * one computes for long enough to hide what memory takes. */
+        const uintptr_t next = (uintptr_t)x[r] + count * classes * sizeof(real);
+        const uintptr_t to = job->out.data ? (uintptr_t)job->out.data + (uintptr_t)job->out.row[first + r] * sizeof(real) : next;
+        for (size_t at = 0; at < classes * sizeof(real); at += 64) {
+            __builtin_prefetch((const void *)(next + at));
+            __builtin_prefetch((const void *)(to + at));
+        }
         veci ties = veci_set(0);
         vec e, zero = vec_set(0);
         for (size_t j = 0; j < pitch; j += VEC_WIDTH) {
