@@ -308,6 +308,10 @@ static void softmax_short(struct row_job *job, struct row_pass *pass, size_t fir
     for (size_t r = 0; r < count; r++) {
         x[r] = (const real *)job->in.data + job->in.row[first + r];
         vec_store(lanes[r], vec_set(0));
+        if (with_target) {
+            int64_t y = job->target[first + r];
+            pass->target_logit[first + r] = y >= 0 ? x[r][y] : (real)-INFINITY;
+        }
         if (row_ignored(job, first + r, with_target)) continue;
         vec max = vec_set((real)-INFINITY), max2 = max;
         size_t j = 0;
@@ -320,9 +324,6 @@ static void softmax_short(struct row_job *job, struct row_pass *pass, size_t fir
         max2 = vec_max(tail, max2);
         vec_store(last[r], tail);
         vec_store(lanes[r], vec_max(max, max2));
-        if (!with_target) continue;
-        int64_t y = job->target[first + r];
-        pass->target_logit[first + r] = y >= 0 ? x[r][y] : (real)-INFINITY;
     }
     group_maxima_of(job, first, count, lanes, &of);
     for (size_t r = 0; r < count; r += VEC_WIDTH) /* a shift is not worth its subtraction here */
@@ -663,7 +664,7 @@ static void softmax_job(struct row_job *job, enum write_term write, int with_tar
     for (size_t i = 0, count; i < job->rows; i += count) {
         size_t left = job->rows - i;
         count = left < VEC_WIDTH ? left : VEC_WIDTH;
-        int along = rows_are_short(job) && job->classes > 48; /* faster than a tile */
+        int along = rows_are_short(job) && job->classes > 40; /* faster than a tile */
         if (!along && tile_pays(count, job->classes) && !job->want_argmax) {
             count = softmax_tiled(job, &pass, i, write, with_target);
             continue;
