@@ -34,6 +34,15 @@ MATH void lanes_store(struct lane_view view, ptrdiff_t at, vec value, const size
     else vec_store_partial(view.data + at, value, lanes);
 }
 
+/* In loops over many strided classes that are not in cache (far): asks for one some way ahead. Where each is on another page nothing
+ * else does. Beyond the last class it asks for what nobody reads, which does no harm. */
+#define MAX_AHEAD 32
+#define SUM_AHEAD 8
+#define STORE_AHEAD 4
+#define WRITE_AHEAD 16
+MATH void lanes_fetch(struct lane_view view, ptrdiff_t at) { __builtin_prefetch(view.data + at, 0, 2); }
+MATH void lanes_fetch_to_write(struct lane_view view, ptrdiff_t at) { __builtin_prefetch(view.data + at, 1, 3); }
+
 /* lanes_max where a NaN was lost: see vec_larger. */
 static __attribute__((noinline)) void lanes_max_again(struct lane_view x, size_t classes, int vectors, size_t lanes, vec max[GROUP])
 {
@@ -44,23 +53,28 @@ static __attribute__((noinline)) void lanes_max_again(struct lane_view x, size_t
     }
 }
 
-/* Row maxima, NaN passed over. Several classes at a time, lest each maximum wait for the last. Places are added up:
- * compilers would leave multiplications by the stride in the loop, and not every core is quick at these. */
-MATH void lanes_max(struct lane_view x, size_t classes, const int vectors, const size_t lanes, vec max[GROUP])
+/* Row maxima, NaN passed over, and a copy of the rows, unless copy.data is NULL. Several classes at a time, lest each maximum wait for
+ * the last. Places are added up: compilers would leave multiplications by the stride in the loop, and not every core is quick at
+ * these. */
+MATH void lanes_max(struct lane_view x, const struct lane_view copy, size_t classes, const int vectors, const size_t lanes, const int far,
+                    vec max[GROUP])
 {
     const int ways = 2 * GROUP / vectors;
     vec part[2 * GROUP], all = vec_set(0);
     size_t j = 0;
-    ptrdiff_t at = 0;
+    ptrdiff_t at = 0, to = 0;
     UNROLL for (int w = 0; w < 2 * GROUP; w++) part[w] = vec_set((real)-INFINITY);
-    for (; j + (size_t)ways <= classes; j += (size_t)ways, at += ways * x.stride)
-        UNROLL for (int w = 0; w < ways; w++)
-            UNROLL for (int v = 0; v < vectors; v++)
-                part[w * vectors + v] =
-                    vec_larger(lanes_load(x, v * x.vector_step + at + w * x.stride, lanes), part[w * vectors + v]);
-    for (; j < classes; j++, at += x.stride)
-        UNROLL for (int v = 0; v < vectors; v++)
-            part[v] = vec_larger(lanes_load(x, v * x.vector_step + at, lanes), part[v]);
+#define TAKE(w)                                                                                        \
+    UNROLL for (int v = 0; v < vectors; v++) {                                                         \
+        vec in = lanes_load(x, v * x.vector_step + at + (w) * x.stride, lanes);                        \
+        if (far) lanes_fetch(x, v * x.vector_step + at + ((w) + MAX_AHEAD) * x.stride);                \
+        if (copy.data) vec_store(copy.data + v * copy.vector_step + to + (w) * copy.stride, in);       \
+        part[(w) * vectors + v] = vec_larger(in, part[(w) * vectors + v]);                             \
+    }
+    for (; j + (size_t)ways <= classes; j += (size_t)ways, at += ways * x.stride, to += ways * copy.stride)
+        UNROLL for (int w = 0; w < ways; w++) TAKE(w)
+    for (; j < classes; j++, at += x.stride, to += copy.stride) TAKE(0)
+#undef TAKE
     UNROLL for (int v = 0; v < vectors; v++) {
         max[v] = part[v];
         UNROLL for (int w = 1; w < ways; w++) max[v] = vec_larger(max[v], part[w * vectors + v]);
@@ -84,35 +98,38 @@ MATH vec lane_weight(const struct row_view *w, ptrdiff_t j)
     return w->data ? vec_set(read_one(w->data, w->dtype, j * w->stride)) : vec_set(0);
 }
 
-MATH vec lane_step(enum sum_term term, const struct lane_args *a, size_t class_index, int v, const size_t lanes,
-                   veci *ties)
+MATH vec lane_step(enum sum_term term, const struct lane_args *a, const struct row_lanes *row, size_t class_index, int v, const size_t lanes,
+                   const int far, veci *ties)
 {
     ptrdiff_t j = (ptrdiff_t)class_index;
     vec x2 = sum_reads_second(term) && a->x2.data ? lanes_load(a->x2, v * a->x2.vector_step + j * a->x2.stride, lanes) : vec_set(0);
     vec x = lanes_load(a->x, v * a->x.vector_step + j * a->x.stride, lanes);
     vec w = sum_reads_weight(term) ? lane_weight(a->w, j) : vec_set(0);
-    vec stored, value = sum_value(term, x, x2, w, &a->row[v], a->target, &stored, ties);
+    vec stored, value = sum_value(term, x, x2, w, row, a->target, &stored, ties);
+    if (far) lanes_fetch(a->x, v * a->x.vector_step + (j + SUM_AHEAD) * a->x.stride);
+    if (far && sum_stores(term)) lanes_fetch_to_write(a->store, v * a->store.vector_step + (j + STORE_AHEAD) * a->store.stride);
     if (sum_stores(term)) lanes_store(a->store, v * a->store.vector_step + j * a->store.stride, stored, lanes);
     return value;
 }
 
-/* One virtual lane's sums in a block, of each vector of rows: the tree of block_sum over its
- * steps. All terms come first, for they don't wait for each other. */
-MATH void lane_sum(enum sum_term term, const struct lane_args *a, size_t first, size_t steps, const int vectors,
-                   const size_t lanes, vec sum[GROUP], veci ties[GROUP])
+/* A virtual lane's sum over up to HALF steps of a block, of which there is at least one, from a class on. */
+#define HALF (STEPS / 2)
+MATH vec lane_sum(enum sum_term term, const struct lane_args *a, const struct row_lanes *row, size_t at, size_t steps, int v, const size_t lanes,
+                  const int far, veci *ties)
 {
-    vec value[STEPS][GROUP];
-    size_t s = 0; /* there is at least one step */
-    do
-        UNROLL for (int v = 0; v < vectors; v++) value[s][v] = lane_step(term, a, first + s * LANES, v, lanes, &ties[v]);
-    while (++s < steps);
-    for (size_t half = 1; half < steps; half *= 2)
-        for (s = 0; s + half < steps; s += 2 * half)
-            UNROLL for (int v = 0; v < vectors; v++) value[s][v] = vec_add(value[s][v], value[s + half][v]);
-    UNROLL for (int v = 0; v < vectors; v++) sum[v] = value[0][v];
+#define STEP(s) lane_step(term, a, row, at + (s) * LANES, v, lanes, far, ties)
+    vec sum = STEP(0), high;
+    if (steps > 1) sum = vec_add(sum, STEP(1));
+    if (steps > 2) {
+        high = STEP(2);
+        if (steps > 3) high = vec_add(high, STEP(3));
+        sum = vec_add(sum, high);
+    }
+#undef STEP
+    return sum;
 }
 
-/* The same of few classes, whose terms are all there. */
+/* The same of a whole block of few classes, whose terms are all there. */
 MATH wide lane_total(const vec *term, const size_t vectors, size_t l, size_t classes)
 {
     const size_t step = vectors * LANES;
@@ -133,16 +150,15 @@ MATH void lanes_sum_narrow(enum sum_term term, const struct lane_args *a, size_t
 {
     vec term_of[TILE_CLASSES];
     const size_t n = (size_t)vectors;
-    struct lane_args own = *a; /* and what else no store into a tensor can change */
+    const struct lane_args own = *a; /* and what else no store into a tensor can change */
     struct row_lanes row[GROUP];
     veci found[GROUP];
-    own.row = row;
     UNROLL for (int v = 0; v < vectors; v++) {
         row[v] = a->row[v];
         found[v] = veci_set(0);
     }
     for (size_t j = 0; j < classes; j++)
-        UNROLL for (int v = 0; v < vectors; v++) term_of[j * n + (size_t)v] = lane_step(term, &own, j, v, lanes, &found[v]);
+        UNROLL for (int v = 0; v < vectors; v++) term_of[j * n + (size_t)v] = lane_step(term, &own, &row[v], j, v, lanes, 0, &found[v]);
     UNROLL for (int v = 0; v < vectors; v++) ties[v] = found[v];
     ROLLED for (int v = 0; v < vectors; v++) {
         const vec *terms = term_of + v;
@@ -162,78 +178,79 @@ MATH void lanes_sum_narrow(enum sum_term term, const struct lane_args *a, size_t
     }
 }
 
-MATH wide fold_total(wide fold[8][GROUP], int v)
+MATH wide fold_total(const wide fold[8])
 {
-    return wide_add(wide_add(wide_add(fold[0][v], fold[4][v]), wide_add(fold[2][v], fold[6][v])),
-                    wide_add(wide_add(fold[1][v], fold[5][v]), wide_add(fold[3][v], fold[7][v])));
+    return wide_add(wide_add(wide_add(fold[0], fold[4]), wide_add(fold[2], fold[6])),
+                    wide_add(wide_add(fold[1], fold[5]), wide_add(fold[3], fold[7])));
 }
 
 /* A block's sums into the bins of their rows. */
-MATH void lanes_bin(wide fold[8][GROUP], const int vectors, const struct row_lanes *row, struct bins *bins)
+MATH void lanes_bin(wide sum, const struct row_lanes *row, struct bins *bins)
 {
     total sums[VEC_WIDTH];
     real units[VEC_WIDTH];
     vec unused;
-    for (int v = 0; v < vectors; v++) {
-        wide_store_total(sums, fold_total(fold, v));
-        vec_store(units, exp_row_unit(row[v].max, row[v].exp, &unused));
-        for (int w = 0; w < VEC_WIDTH; w++) bins_add_total(&bins[v * VEC_WIDTH + w], sums[w], bins_shifter(units[w]));
-    }
+    wide_store_total(sums, sum);
+    vec_store(units, exp_row_unit(row->max, row->exp, &unused));
+    for (int w = 0; w < VEC_WIDTH; w++) bins_add_total(&bins[w], sums[w], bins_shifter(units[w]));
 }
 
-/* Sum of a term over the classes, a row a lane, wide. ties: of SUM_EXP_BUT_MAX. */
-MATH void lanes_sum(enum sum_term term, const struct lane_args *a, size_t classes, const int vectors,
-                    const size_t lanes, wide sum[GROUP], veci ties[GROUP])
+/* Sum of a term over the classes, a row a lane, wide. ties: of SUM_EXP_BUT_MAX. Half a block at a time, four of its steps side
+ * by side, so that the classes are taken in their order: out of it, the hardware would fetch none ahead. */
+MATH void lanes_sum(enum sum_term term, const struct lane_args *a, size_t classes, int vectors, const size_t lanes, const int far,
+                    wide sum[GROUP], veci ties[GROUP])
 {
-    wide fold[8][GROUP];
-    int binned = term == SUM_EXP_BUT_MAX && classes > BLOCK;
+    const struct lane_args own = *a;
+    vec lane[GROUP][LANES];
+    wide fold[GROUP][8];
+    const int binned = term == SUM_EXP_BUT_MAX && classes > BLOCK;
     if (binned) memset(a->bins, 0, (size_t)vectors * VEC_WIDTH * sizeof *a->bins);
-    UNROLL for (int v = 0; v < vectors; v++) ties[v] = veci_set(0);
-    for (size_t first = 0; first < classes; first += BLOCK) {
-        size_t count = classes - first < BLOCK ? classes - first : BLOCK;
-        if (first == 0 || binned)
-            ROLLED for (int k = 0; k < 8; k++)
-                UNROLL for (int v = 0; v < vectors; v++) fold[k][v] = wide_set(0.0);
-        ROLLED for (size_t k = 0; k < 8 && k < count; k++) {
-            /* (k + k+16) + (k+8 + k+24); a lane without a class is zero, and left out */
-            wide half[2][GROUP];
-            size_t halves = k + 8 < count ? 2 : 1;
-            ROLLED for (size_t h = 0; h < halves; h++)
-                ROLLED for (size_t l = k + 8 * h; l < LANES && l < count; l += 16) {
-                    vec lane[GROUP];
-                    lane_sum(term, a, first + l, (count - l + LANES - 1) / LANES, vectors, lanes, lane, ties);
-                    UNROLL for (int v = 0; v < vectors; v++) {
-                        wide sum_l = wide_from_vec(lane[v]);
-                        half[h][v] = l < 16 ? sum_l : wide_add(half[h][v], sum_l);
-                    }
-                }
-            UNROLL for (int v = 0; v < vectors; v++) {
-                if (halves == 2) half[0][v] = wide_add(half[0][v], half[1][v]);
-                fold[k][v] = wide_add(fold[k][v], half[0][v]);
-            }
-        }
-        if (binned) lanes_bin(fold, vectors, a->row, a->bins);
+    ROLLED for (int v = 0; v < vectors; v++) {
+        ties[v] = veci_set(0);
+        ROLLED for (int k = 0; k < 8 && !binned; k++) fold[v][k] = wide_set(0.0);
     }
-    if (classes == 0)
-        ROLLED for (int k = 0; k < 8; k++)
-            UNROLL for (int v = 0; v < vectors; v++) fold[k][v] = wide_set(0.0);
-    total sums[GROUP * VEC_WIDTH];
-    if (binned)
-        for (size_t i = 0; i < (size_t)vectors * VEC_WIDTH; i++) sums[i] = bins_total(&a->bins[i]);
-    UNROLL for (int v = 0; v < vectors; v++)
-        sum[v] = binned ? wide_load_total(sums + v * VEC_WIDTH) : fold_total(fold, v);
+    for (size_t first = 0; first < classes; first += BLOCK) {
+        const size_t count = classes - first < BLOCK ? classes - first : BLOCK;
+        for (size_t half = 0; half < count; half += HALF * LANES)
+            ROLLED for (size_t l = 0; l < LANES; l++) {
+                const size_t at = half + l, steps = at < count ? (count - at + LANES - 1) / LANES : 0;
+                ROLLED for (int v = 0; v < vectors; v++) {
+                    const struct row_lanes row = a->row[v];
+                    veci found = ties[v];
+                    vec value = steps >= HALF ? lane_sum(term, &own, &row, first + at, HALF, v, lanes, far, &found)
+                                : steps       ? lane_sum(term, &own, &row, first + at, steps, v, lanes, far, &found)
+                                              : vec_set(0);
+                    ties[v] = found;
+                    lane[v][l] = half ? vec_add(lane[v][l], value) : value;
+                }
+            }
+        ROLLED for (int v = 0; v < vectors; v++) {
+            ROLLED for (int k = 0; k < 8; k++) {
+                wide low = wide_add(wide_from_vec(lane[v][k]), wide_from_vec(lane[v][k + 16]));
+                wide high = wide_add(wide_from_vec(lane[v][k + 8]), wide_from_vec(lane[v][k + 24]));
+                low = wide_add(low, high);
+                fold[v][k] = binned ? low : wide_add(fold[v][k], low);
+            }
+            if (binned) lanes_bin(fold_total(fold[v]), &a->row[v], a->bins + v * VEC_WIDTH);
+        }
+    }
+    ROLLED for (int v = 0; v < vectors; v++) {
+        total sums[VEC_WIDTH];
+        for (size_t w = 0; w < VEC_WIDTH && binned; w++) sums[w] = bins_total(&a->bins[(size_t)v * VEC_WIDTH + w]);
+        sum[v] = binned ? wide_load_total(sums) : fold_total(fold[v]);
+    }
 }
 
 /* The same for one whole vector of rows, and any term. */
 static void lanes_sum_any(enum sum_term term, const struct lane_args *a, size_t classes, wide sum[GROUP])
 {
     veci ties[GROUP];
-    lanes_sum(term, a, classes, 1, VEC_WIDTH, sum, ties);
+    lanes_sum(term, a, classes, 1, VEC_WIDTH, 0, sum, ties);
 }
 
 /* a: x, x2, w, row and target are used. */
 MATH void lanes_write(const enum write_term term, const struct lane_args *a, struct lane_view out, size_t classes,
-                      const int vectors, const size_t lanes)
+                      const int vectors, const size_t lanes, const int far)
 {
     struct lane_view x = a->x, x2 = a->x2;
     struct row_lanes row[GROUP]; /* which no store into a tensor can change */
@@ -245,6 +262,7 @@ MATH void lanes_write(const enum write_term term, const struct lane_args *a, str
             vec in2 = write_reads_second(term) && x2.data ? lanes_load(x2, v * x2.vector_step + at2, lanes) : in;
             vec w = write_reads_weight(term) ? lane_weight(a->w, (ptrdiff_t)j) : in;
             vec value = write_value(term, in, in2, w, &row[v], a->target);
+            if (far) lanes_fetch_to_write(out, v * out.vector_step + to + WRITE_AHEAD * out.stride);
             lanes_store(out, v * out.vector_step + to, value, lanes);
         }
 }

@@ -404,19 +404,16 @@ static size_t softmax_along_group(struct row_job *job, struct row_pass *pass, si
 /* -- Rows in the lanes -- */
 
 /* Of wide rows: apart, so that what these loops need is not set up for narrow ones. */
-static __attribute__((noinline)) void lanes_exp_sum_group(const struct lane_args *a, size_t classes, wide sum[GROUP], veci ties[GROUP])
+static __attribute__((noinline)) void lanes_exp_sum(const struct lane_args *a, size_t classes, int vectors, int far, wide sum[GROUP],
+                                                    veci ties[GROUP])
 {
-    lanes_sum(SUM_EXP_BUT_MAX, a, classes, GROUP, VEC_WIDTH, sum, ties);
-}
-
-static __attribute__((noinline)) void lanes_exp_sum_vector(const struct lane_args *a, size_t classes, wide sum[GROUP], veci ties[GROUP])
-{
-    lanes_sum(SUM_EXP_BUT_MAX, a, classes, 1, VEC_WIDTH, sum, ties);
+    if (far) lanes_sum(SUM_EXP_BUT_MAX, a, classes, vectors, VEC_WIDTH, 1, sum, ties);
+    else lanes_sum(SUM_EXP_BUT_MAX, a, classes, vectors, VEC_WIDTH, 0, sum, ties);
 }
 
 static __attribute__((noinline)) void lanes_exp_sum_partial(const struct lane_args *a, size_t classes, size_t lanes, wide sum[GROUP], veci ties[GROUP])
 {
-    lanes_sum(SUM_EXP_BUT_MAX, a, classes, 1, lanes, sum, ties);
+    lanes_sum(SUM_EXP_BUT_MAX, a, classes, 1, lanes, 0, sum, ties);
 }
 
 /* Row i of a view. */
@@ -460,14 +457,21 @@ MATH void lanes_target_gradients(const struct row_job *job, const struct row_pas
         }
 }
 
+/* Room for what is kept of strided rows between the passes, and the least that one class must bring of them, in bytes. */
+#define DIRECT_TILE (128 * 1024 / sizeof(real))
+#define DIRECT_BYTES 128
+
 /* vectors whole vectors of rows from row first on, or one with the given number of lanes. out
- * may be x. */
-MATH void softmax_lanes(struct row_job *job, struct row_pass *pass, size_t first, struct lane_view x,
+ * may be x. tile: room for all of them, where they and their exponentials are kept, or NULL: strided classes share few sets of a
+ * cache, which loses them from one pass to the next. */
+MATH void softmax_lanes(struct row_job *job, struct row_pass *pass, size_t first, struct lane_view x, real *tile,
                         struct lane_view x2, const struct lane_outputs *to, const int vectors, const size_t lanes,
                         enum write_term write, int with_target)
 {
     const int options = vectors == 1 && lanes == VEC_WIDTH && job->options;
     const size_t classes = job->classes;
+    const struct lane_view none = {NULL, 0, 0}, copy = {tile, vectors * VEC_WIDTH, VEC_WIDTH};
+    const int far = vectors == GROUP && !tile && classes > DIRECT_TILE * sizeof(real) / DIRECT_BYTES;
     int keep = write == WRITE_SOFTMAX && to->out.data && !job->have_state && !job->options;
     /* options come with whole single vectors only: see rows_are_direct */
     int want_entropy = options && job->options->want_entropy, want_gap = options && wants_gap(job, with_target);
@@ -482,10 +486,13 @@ MATH void softmax_lanes(struct row_job *job, struct row_pass *pass, size_t first
     veci ties[GROUP];
     if (with_target) lanes_target_logits(job, pass, first, rows, x);
 #define SLOT(v) (first + (size_t)(v) * VEC_WIDTH)
-    if (keep) a.store = to->out;
+    if (keep) a.store = tile ? copy : to->out;
     if (job->have_state || job->have_max)
         UNROLL for (int v = 0; v < vectors; v++) max[v] = vec_load_double(job->max + SLOT(v));
-    else lanes_max(x, classes, vectors, lanes, max);
+    else if (tile) lanes_max(x, copy, classes, vectors, lanes, 0, max);
+    else if (far) lanes_max(x, none, classes, vectors, lanes, 1, max);
+    else lanes_max(x, none, classes, vectors, lanes, 0, max);
+    if (tile) a.x = copy;
     UNROLL for (int v = 0; v < vectors; v++) {
         row[v].exp = exp_row_of(max[v]);
         row[v].max = max[v];
@@ -505,8 +512,7 @@ MATH void softmax_lanes(struct row_job *job, struct row_pass *pass, size_t first
     }
     if (!job->have_state && !job->max_only) {
         if (classes - 1 < TILE_CLASSES / (size_t)vectors) lanes_sum_narrow(SUM_EXP_BUT_MAX, &a, classes, vectors, lanes, sum, ties);
-        else if (vectors == GROUP) lanes_exp_sum_group(&a, classes, sum, ties);
-        else if (lanes == VEC_WIDTH) lanes_exp_sum_vector(&a, classes, sum, ties);
+        else if (lanes == VEC_WIDTH) lanes_exp_sum(&a, classes, vectors, far, sum, ties);
         else lanes_exp_sum_partial(&a, classes, lanes, sum, ties);
         UNROLL for (int v = 0; v < vectors; v++) {
             wide_store_total(pass->total + SLOT(v), sum[v]);
@@ -524,41 +530,48 @@ MATH void softmax_lanes(struct row_job *job, struct row_pass *pass, size_t first
         row[v].peak = vec_load(pass->peak + SLOT(v));
         row[v].amount = vec_load(pass->target_amount + SLOT(v));
     }
-    if (options && to->out2.data) lanes_write(WRITE_TARGET_GRADIENT, &a, to->out2, classes, vectors, lanes);
+    if (options && to->out2.data) lanes_write(WRITE_TARGET_GRADIENT, &a, to->out2, classes, vectors, lanes, 0);
     UNROLL for (int v = 0; v < vectors; v++) row[v].amount = vec_load(pass->amount + SLOT(v));
 #undef SLOT
     if (keep) {
-        a.x = to->out;
+        a.x = a.store;
         vec lift = vec_set(1);
         UNROLL for (int v = 0; v < vectors; v++) lift = vec_min(row[v].lift, lift);
-        if (mask_any(vec_less(lift, vec_set(1)))) lanes_write(WRITE_LIFTED, &a, to->out, classes, vectors, lanes);
-        else lanes_write(WRITE_SCALED, &a, to->out, classes, vectors, lanes);
+        if (mask_any(vec_less(lift, vec_set(1)))) lanes_write(WRITE_LIFTED, &a, to->out, classes, vectors, lanes, 0);
+        else if (far) lanes_write(WRITE_SCALED, &a, to->out, classes, vectors, lanes, 1);
+        else lanes_write(WRITE_SCALED, &a, to->out, classes, vectors, lanes, 0);
     } else if (to->out.data) {
-        if (write == WRITE_LOG_SOFTMAX) lanes_write(WRITE_LOG_SOFTMAX, &a, to->out, classes, vectors, lanes);
-        else if (options) lanes_write(WRITE_SOFTMAX_LESS, &a, to->out, classes, vectors, lanes);
-        else lanes_write(WRITE_SOFTMAX, &a, to->out, classes, vectors, lanes);
+        if (write == WRITE_LOG_SOFTMAX && far) lanes_write(WRITE_LOG_SOFTMAX, &a, to->out, classes, vectors, lanes, 1);
+        else if (write == WRITE_LOG_SOFTMAX) lanes_write(WRITE_LOG_SOFTMAX, &a, to->out, classes, vectors, lanes, 0);
+        else if (options) lanes_write(WRITE_SOFTMAX_LESS, &a, to->out, classes, vectors, lanes, 0);
+        else lanes_write(WRITE_SOFTMAX, &a, to->out, classes, vectors, lanes, 0);
     }
     if (with_target) lanes_target_gradients(job, pass, first, rows, to);
 }
 
-/* The three sizes, of which each is compiled once. */
-static void softmax_group(struct row_job *job, struct row_pass *pass, size_t first, struct lane_view x,
+/* The sizes, of which each is compiled once. */
+static void softmax_group(struct row_job *job, struct row_pass *pass, size_t first, struct lane_view x, real *tile,
                           struct lane_view x2, const struct lane_outputs *to, enum write_term write, int with_target)
 {
-    softmax_lanes(job, pass, first, x, x2, to, GROUP, VEC_WIDTH, write, with_target);
+    softmax_lanes(job, pass, first, x, tile, x2, to, GROUP, VEC_WIDTH, write, with_target);
 }
 
-static void softmax_vector(struct row_job *job, struct row_pass *pass, size_t first, struct lane_view x,
-                           struct lane_view x2, const struct lane_outputs *to, enum write_term write, int with_target)
+static void softmax_half_group(struct row_job *job, struct row_pass *pass, size_t first, struct lane_view x, real *tile,
+                               struct lane_view x2, const struct lane_outputs *to, enum write_term write, int with_target)
 {
-    softmax_lanes(job, pass, first, x, x2, to, 1, VEC_WIDTH, write, with_target);
+    softmax_lanes(job, pass, first, x, tile, x2, to, GROUP / 2, VEC_WIDTH, write, with_target);
 }
 
-static void softmax_partial(struct row_job *job, struct row_pass *pass, size_t first, struct lane_view x,
-                            struct lane_view x2, const struct lane_outputs *to, size_t lanes, enum write_term write,
-                            int with_target)
+static void softmax_vector(struct row_job *job, struct row_pass *pass, size_t first, struct lane_view x, struct lane_view x2,
+                           const struct lane_outputs *to, enum write_term write, int with_target)
 {
-    softmax_lanes(job, pass, first, x, x2, to, 1, lanes, write, with_target);
+    softmax_lanes(job, pass, first, x, NULL, x2, to, 1, VEC_WIDTH, write, with_target);
+}
+
+static void softmax_partial(struct row_job *job, struct row_pass *pass, size_t first, struct lane_view x, struct lane_view x2,
+                            const struct lane_outputs *to, size_t lanes, enum write_term write, int with_target)
+{
+    softmax_lanes(job, pass, first, x, NULL, x2, to, 1, lanes, write, with_target);
 }
 
 MATH struct lane_view positions_of(const struct row_tensor *tensor, size_t i)
@@ -567,16 +580,16 @@ MATH struct lane_view positions_of(const struct row_tensor *tensor, size_t i)
     return (struct lane_view){(real *)tensor->data + tensor->row[i], tensor->class_stride, VEC_WIDTH};
 }
 
-/* Positions next to each other in memory, of this precision. */
-static void softmax_direct(struct row_job *job, struct row_pass *pass, enum write_term write, int with_target)
+/* Positions next to each other in memory, of this precision. tile: room for group vectors of them, or NULL. */
+MATH void softmax_positions(struct row_job *job, struct row_pass *pass, real *tile, const size_t group, enum write_term write, int with_target)
 {
     for (size_t i = 0, next; i < job->rows; i = next) {
         size_t left = job->rows - i;
         struct lane_view x = positions_of(&job->in, i), x2 = positions_of(&job->in2, i);
         struct lane_outputs to = {positions_of(&job->out, i), positions_of(&job->out2, i)};
-        if (left >= GROUP * VEC_WIDTH) {
-            next = i + GROUP * VEC_WIDTH;
-            softmax_group(job, pass, i, x, x2, &to, write, with_target);
+        if (left >= group * VEC_WIDTH) {
+            next = i + group * VEC_WIDTH;
+            (group == GROUP ? softmax_group : softmax_half_group)(job, pass, i, x, tile, x2, &to, write, with_target);
         } else if (left >= VEC_WIDTH) {
             next = i + VEC_WIDTH;
             softmax_vector(job, pass, i, x, x2, &to, write, with_target);
@@ -585,6 +598,23 @@ static void softmax_direct(struct row_job *job, struct row_pass *pass, enum writ
             softmax_partial(job, pass, i, x, x2, &to, left, write, with_target);
         }
     }
+}
+
+/* Apart, lest everybody has the tile on the stack. */
+static __attribute__((noinline)) void softmax_positions_kept(struct row_job *job, struct row_pass *pass, size_t group, enum write_term write,
+                                                             int with_target)
+{
+    _Alignas(64) real tile[DIRECT_TILE];
+    softmax_positions(job, pass, tile, group, write, with_target);
+}
+
+/* Narrow rows stay in the L1 cache where they lie. */
+static void softmax_direct(struct row_job *job, struct row_pass *pass, enum write_term write, int with_target)
+{
+    const size_t fit = DIRECT_TILE / VEC_WIDTH / (job->classes + 1), group = fit >= GROUP ? GROUP : GROUP / 2;
+    const int keep = job->out.data && job_is_bare(job) && job->classes > TILE_CLASSES / GROUP;
+    if (keep && fit >= group && group * VEC_WIDTH * sizeof(real) >= DIRECT_BYTES) softmax_positions_kept(job, pass, group, write, with_target);
+    else softmax_positions(job, pass, NULL, GROUP, write, with_target);
 }
 
 /* Rows anywhere, of at most TILE_CLASSES classes, through tiles: a vector of rows each. Returns
@@ -606,7 +636,7 @@ static size_t softmax_tiled(struct row_job *job, struct row_pass *pass, size_t f
         tile_read(&job->in2, first, count, job->classes, 0.0, tile2);
         x2 = (struct lane_view){tile2, VEC_WIDTH, VEC_WIDTH};
     }
-    if (group) softmax_group(job, pass, first, x, x2, &to, write, with_target);
+    if (group) softmax_group(job, pass, first, x, NULL, x2, &to, write, with_target);
     else softmax_vector(job, pass, first, x, x2, &to, write, with_target);
     for (size_t i = 0; job->out.data && i < count; i += VEC_WIDTH)
         tile_write(&job->out, first + i, group ? VEC_WIDTH : count, job->classes, tile + i / VEC_WIDTH * size);
