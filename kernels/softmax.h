@@ -608,11 +608,12 @@ static __attribute__((noinline)) void softmax_positions_kept(struct row_job *job
     softmax_positions(job, pass, tile, group, write, with_target);
 }
 
-/* Narrow rows stay in the L1 cache where they lie. */
+/* Narrow rows, and dense ones, stay in cache where they lie. */
 static void softmax_direct(struct row_job *job, struct row_pass *pass, enum write_term write, int with_target)
 {
     const size_t fit = DIRECT_TILE / VEC_WIDTH / (job->classes + 1), group = fit >= GROUP ? GROUP : GROUP / 2;
-    const int keep = job->out.data && job_is_bare(job) && job->classes > TILE_CLASSES / GROUP;
+    const int dense = job->in.class_stride == (ptrdiff_t)job->rows && job->out.class_stride == (ptrdiff_t)job->rows;
+    const int keep = job->out.data && job_is_bare(job) && job->classes > TILE_CLASSES / GROUP && !dense;
     if (keep && fit >= group && group * VEC_WIDTH * sizeof(real) >= DIRECT_BYTES) softmax_positions_kept(job, pass, group, write, with_target);
     else softmax_positions(job, pass, NULL, GROUP, write, with_target);
 }
