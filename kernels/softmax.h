@@ -619,8 +619,9 @@ static void softmax_direct(struct row_job *job, struct row_pass *pass, enum writ
 }
 
 /* Rows anywhere, of at most TILE_CLASSES classes, through tiles: a vector of rows each. Returns
- * the number of rows taken, which is more than a vector's where their tiles take no more room. */
-static size_t softmax_tiled(struct row_job *job, struct row_pass *pass, size_t first, enum write_term write,
+ * the number of rows taken, which is more than a vector's where their tiles take no more room. Apart, so that its tiles do
+ * not stand on the stack of the ways along. */
+static __attribute__((noinline)) size_t softmax_tiled(struct row_job *job, struct row_pass *pass, size_t first, enum write_term write,
                             int with_target)
 {
     real tile[TILE_CLASSES * VEC_WIDTH], tile2[TILE_CLASSES * VEC_WIDTH], tile3[TILE_CLASSES * VEC_WIDTH];

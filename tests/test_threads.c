@@ -461,11 +461,75 @@ static void pools_that_stop(void **state)
     }
 }
 
+/* ---- The stack of a task ---------------------------------------------------------- */
+
+/* Sanitizers make frames larger. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define STACKS_ARE_TRUE 0
+#elif defined(__has_feature)
+#define STACKS_ARE_TRUE !(__has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer))
+#else
+#define STACKS_ARE_TRUE 1
+#endif
+
+struct stack_calls {
+    xent_tier tier;
+    xent_status worst;
+};
+
+/* All ways through the kernels: rows short, long, and too long for what is kept of them; along and in the lanes; with
+ * and without options; of every type. */
+static void *calls_on_a_small_stack(void *context)
+{
+    struct stack_calls *calls_made = context;
+    static const int64_t classes[] = {10, 100, 300, 1000, 5000, 32000, 70000};
+    const xent_execution execution = {.size = sizeof execution, .tier = calls_made->tier};
+    for (size_t c = 0; c < sizeof classes / sizeof *classes; c++)
+        for (int way = 0; way < 16; way++) {
+            static const xent_dtype dtypes[] = {XENT_F32, XENT_F64, XENT_BF16, XENT_F16};
+            const int strided = way & 4, options_given = way & 8;
+            const int64_t rows = classes[c] > 1000 ? 2 : 70;
+            const int64_t block[] = {1, classes[c], rows}, matrix[] = {rows, classes[c]}, positions[] = {1, rows};
+            void *in = calloc((size_t)(rows * classes[c]), 8), *out = calloc((size_t)(rows * classes[c]), 8);
+            int64_t *indices = calloc((size_t)rows, sizeof *indices);
+            const xent_tensor input = {in, dtypes[way & 3], strided ? 3 : 2, strided ? block : matrix, NULL};
+            const xent_tensor labels = {indices, XENT_I64, strided ? 2 : 1, strided ? positions : positions + 1, NULL};
+            const xent_tensor gradient = {out, input.dtype, input.ndim, input.shape, NULL};
+            xent_cross_entropy_options options;
+            xent_cross_entropy_options_init(&options, sizeof options);
+            options.execution = &execution;
+            if (options_given) options.z_loss = 0.1, options.softcap = 20.0, options.label_smoothing = 0.1;
+            double mean;
+            const xent_cross_entropy_outputs outputs = {.size = sizeof outputs, .mean = &mean, .gradient = &gradient};
+            const xent_status status = xent_cross_entropy(&input, &labels, &options, &outputs, NULL);
+            if (status != XENT_OK) calls_made->worst = status;
+            free(in);
+            free(out);
+            free(indices);
+        }
+    return NULL;
+}
+
+/* xent.h grants a task 256 KiB. */
+static void stack_of_a_task(xent_tier tier)
+{
+    if (!STACKS_ARE_TRUE) skip();
+    struct stack_calls calls_made = {tier, XENT_OK};
+    pthread_attr_t attributes;
+    pthread_t thread;
+    assert_int_equal(pthread_attr_init(&attributes), 0);
+    assert_int_equal(pthread_attr_setstacksize(&attributes, 256 * 1024), 0);
+    assert_int_equal(pthread_create(&thread, &attributes, calls_on_a_small_stack, &calls_made), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    pthread_attr_destroy(&attributes);
+    assert_int_equal(calls_made.worst, XENT_OK);
+}
+
 int main(int argc, char **argv)
 {
     static enum kernel kernels[KERNEL_COUNT];
     static char small_names[KERNEL_COUNT][64];
-    struct CMUnitTest tests[2 * KERNEL_COUNT + 8];
+    struct CMUnitTest tests[2 * KERNEL_COUNT + 9];
     size_t count = 0;
     for (int i = 0; i < KERNEL_COUNT; i++) {
         kernels[i] = (enum kernel)i;
@@ -478,6 +542,7 @@ int main(int argc, char **argv)
         on_every_tier(counts),
         on_every_tier(first_loss_that_is_not_finite),
         on_every_tier(first_improper_probability),
+        on_every_tier(stack_of_a_task),
         cmocka_unit_test(sums_that_cancel),
         cmocka_unit_test(calls_within_tasks),
         cmocka_unit_test(tasks_of_a_pool),
