@@ -331,7 +331,9 @@ static void softmax_short(struct row_job *job, struct row_pass *pass, size_t fir
             softmax_along_plain(job, pass, first, count, write, with_target);
             return;
         }
-    for (size_t r = 0; r < count || r % VEC_WIDTH; r++) {
+    /* A vector of rows is folded at once; for one row, as in a small call, that would be all for nothing. */
+    const size_t folded = count == 1 ? 1 : (count + VEC_WIDTH - 1) / VEC_WIDTH * VEC_WIDTH;
+    for (size_t r = 0; r < folded; r++) {
         vec_store(lanes[r], vec_set(0)); /* from here on ties */
         sums[r] = fold8_zero();
         if (r >= count || row_ignored(job, first + r, with_target)) continue;
@@ -355,7 +357,11 @@ static void softmax_short(struct row_job *job, struct row_pass *pass, size_t fir
         sums[r] = short_sum(terms, classes);
         vec_store(lanes[r], vec_from_bits(ties));
     }
-    for (size_t r = 0; r < count; r += VEC_WIDTH) {
+    if (count == 1 && !row_ignored(job, first, with_target)) {
+        pass->total[first] = fold8_total(sums[0]);
+        pass->ties[first] = (double)(veci_reduce_add(vec_bits(vec_load(lanes[0]))) - ties_beyond(classes, of.max[0]));
+    }
+    for (size_t r = 0; count > 1 && r < count; r += VEC_WIDTH) {
         mask none = vec_equal(vec_load(of.max + r), vec_set((real)-INFINITY)); /* which the lanes beyond the rows equal as well */
         wide beyond = wide_select(none, wide_set((double)(pitch - classes)), wide_set(0.0));
         wide_store_total(pass->total + first + r, fold8_totals(sums + r));
