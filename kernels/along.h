@@ -231,10 +231,6 @@ MATH size_t chunk_count(size_t classes) { return (classes + chunk_classes(classe
 
 /* What lies this many bytes ahead is fetched from memory by large jobs: see struct row_job. */
 #define AHEAD 8192
-MATH void fetch_ahead(const void *x, size_t bytes)
-{
-    for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch((const void *)((uintptr_t)x + AHEAD + at));
-}
 
 /* One pass over at most a stretch, by a row's constants or by a guess at them: the lanes' maxima of its chunks,
  * and each block's sum of exp_scaled, maxima included. x is shifted already. store: plain reals, where exp_scaled goes as well,
@@ -254,7 +250,7 @@ MATH vec along_exp_of(const int direct, const xent_dtype dtype, const struct row
             a.dtype = dtype;
             a.x = direct ? view_at(x, first) : row_read(x, first, BLOCK, tile);
             if (store) a.store = store + first;
-            if (large) fetch_ahead(a.x, BLOCK * dtype_size(dtype));
+            if (large) fetch((uintptr_t)a.x + AHEAD, BLOCK * dtype_size(dtype));
             *sums++ = fold8_total(block_sum(SUM_EXP, &a, BLOCK, 1, &notes));
         }
         if (first < end) {
@@ -373,19 +369,17 @@ MATH void typed_write(const enum write_term term, const void *x, const xent_dtyp
     const size_t step = (term == WRITE_SCALED || term == WRITE_LIFTED || term == WRITE_LOG_SOFTMAX) ? 4 * VEC_WIDTH : VEC_WIDTH;
     const size_t last = count - VEC_WIDTH;
 #define VALUE(at) write_value(term, packed_load(x, from, at), vec_load(x2 + (at)), vec_load(w + (at)), &row, target)
+#define STORE(at) (stream ? vec_stream((real *)to + (at), VALUE(at)) : packed_store(to, into, at, VALUE(at)))
     vec end = VALUE(last); /* may overlap the one before: taken while it is still there */
     size_t j = 0;
-    if (stream) {
+    if (stream) { /* up to where whole vectors are aligned */
         packed_store(to, into, 0, VALUE(0));
         j = (size_t)(-(uintptr_t)to % sizeof(vec)) / sizeof(real);
-        for (; j + step <= count; j += step)
-            UNROLL for (size_t u = 0; u < step; u += VEC_WIDTH) vec_stream((real *)to + j + u, VALUE(j + u));
-        for (; j < last; j += VEC_WIDTH) vec_stream((real *)to + j, VALUE(j));
-    } else {
-        for (; j + step <= count; j += step)
-            UNROLL for (size_t u = 0; u < step; u += VEC_WIDTH) packed_store(to, into, j + u, VALUE(j + u));
-        for (; j < last; j += VEC_WIDTH) packed_store(to, into, j, VALUE(j));
     }
+    for (; j + step <= count; j += step)
+        UNROLL for (size_t u = 0; u < step; u += VEC_WIDTH) STORE(j + u);
+    for (; j < last; j += VEC_WIDTH) STORE(j);
+#undef STORE
 #undef VALUE
     packed_store(to, into, last, end);
 }

@@ -215,8 +215,7 @@ MATH void element_fetch(const struct element_job *job, size_t at)
 {
     const void *const arrays[] = {job->in, job->in2, job->out};
     UNROLL for (size_t a = 0; a < 3; a++)
-        for (size_t byte = 0; arrays[a] && byte < PASS * sizeof(real); byte += 64)
-            __builtin_prefetch((const void *)((uintptr_t)arrays[a] + at * sizeof(real) + AHEAD_BYTES + byte));
+        if (arrays[a]) fetch((uintptr_t)arrays[a] + at * sizeof(real) + AHEAD_BYTES, PASS * sizeof(real));
 }
 
 /* All elements of a job. The losses' sum is folded in double. */

@@ -144,6 +144,12 @@ MATH wide lane_total(const vec *term, const size_t vectors, size_t l, size_t cla
     return wide_from_vec(sum);
 }
 
+MATH wide fold_total(const wide fold[8])
+{
+    return wide_add(wide_add(wide_add(fold[0], fold[4]), wide_add(fold[2], fold[6])),
+                    wide_add(wide_add(fold[1], fold[5]), wide_add(fold[3], fold[7])));
+}
+
 /* lanes_sum where vectors times classes is at most TILE_CLASSES, and not 0. */
 MATH void lanes_sum_narrow(enum sum_term term, const struct lane_args *a, size_t classes, const int vectors,
                            const size_t lanes, wide sum[GROUP], veci ties[GROUP])
@@ -173,15 +179,8 @@ MATH void lanes_sum_narrow(enum sum_term term, const struct lane_args *a, size_t
             if (k + 24 < classes) high = wide_add(high, lane_total(terms, n, k + 24, classes));
             fold[k] = wide_add(fold[k], high);
         }
-        sum[v] = wide_add(wide_add(wide_add(fold[0], fold[4]), wide_add(fold[2], fold[6])),
-                          wide_add(wide_add(fold[1], fold[5]), wide_add(fold[3], fold[7])));
+        sum[v] = fold_total(fold);
     }
-}
-
-MATH wide fold_total(const wide fold[8])
-{
-    return wide_add(wide_add(wide_add(fold[0], fold[4]), wide_add(fold[2], fold[6])),
-                    wide_add(wide_add(fold[1], fold[5]), wide_add(fold[3], fold[7])));
 }
 
 /* A block's sums into the bins of their rows. */

@@ -165,7 +165,6 @@ MATH struct exp_row guess_of(const struct row_view *row, size_t classes, real *f
     struct exp_row exp = exp_row_of(vec_set(near ? max : 0));
     vec_store(lanes, exp.floor);
     *floor = lanes[0];
-    exp.shift = vec_set(0);
     return exp;
 }
 
@@ -343,10 +342,8 @@ static void softmax_short(struct row_job *job, struct row_pass *pass, size_t fir
          * one computes for long enough to hide what memory takes. */
         const uintptr_t next = (uintptr_t)x[r] + count * classes * sizeof(real);
         const uintptr_t to = job->out.data ? (uintptr_t)job->out.data + (uintptr_t)job->out.row[first + r] * sizeof(real) : next;
-        for (size_t at = 0; at < classes * sizeof(real); at += 64) {
-            __builtin_prefetch((const void *)(next + at));
-            __builtin_prefetch((const void *)(to + at));
-        }
+        fetch(next, classes * sizeof(real));
+        fetch(to, classes * sizeof(real));
         veci ties = veci_set(0);
         vec e, zero = vec_set(0);
         for (size_t j = 0; j < pitch; j += VEC_WIDTH) {

@@ -1,6 +1,5 @@
 /* A large job (struct row_job) gives the bits of any other: its outputs go past the caches, its logits are fetched ahead.
  * The dispatcher makes jobs large on some CPUs only, so here the kernels are called as it calls them. */
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
