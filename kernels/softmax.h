@@ -200,8 +200,8 @@ MATH void softmax_along(struct row_job *job, struct row_pass *pass, size_t first
         vec_store(lanes[r], vec_set(0));
         if (row_ignored(job, first + r, with_target)) continue;
         kept[r] = NULL;
-        if (!options && !fits && out_keeps(job)) kept[r] = row_of(&job->out, first + r).data;
-        if (!options && fits && (guess || softmax)) kept[r] = scratch + r * pitch;
+        if (!options && out_keeps(job)) kept[r] = row_of(&job->out, first + r).data;
+        else if (!options && fits && (guess || softmax)) kept[r] = scratch + r * pitch;
         if (unpack) {
             struct row_view in = logits_of(job, first + r);
             x[r] = scratch + r * pitch;
@@ -281,19 +281,6 @@ static void softmax_along_plain(struct row_job *job, struct row_pass *pass, size
     softmax_along(job, pass, first, count, write, with_target, 1);
 }
 
-/* The tree of block_sum over terms in memory, zero beyond the last. */
-MATH fold8 short_sum(const real *terms, size_t count)
-{
-    vec lanes[VECTORS];
-#define TERM(s) vec_load(terms + (s) * LANES + k * VEC_WIDTH)
-    UNROLL for (size_t k = 0; k < VECTORS; k++) {
-        lanes[k] = vec_add(vec_add(TERM(0), TERM(1)), vec_add(TERM(2), TERM(3)));
-        if (count > 4 * LANES) lanes[k] = vec_add(lanes[k], vec_add(vec_add(TERM(4), TERM(5)), vec_add(TERM(6), TERM(7))));
-    }
-#undef TERM
-    return fold8_lanes(lanes);
-}
-
 /* Plain rows of at most a block, with nothing given: softmax_along without all that these have no use
  * for. */
 static void softmax_short(struct row_job *job, struct row_pass *pass, size_t first, size_t count, enum write_term write, int with_target)
@@ -351,7 +338,7 @@ static void softmax_short(struct row_job *job, struct row_pass *pass, size_t fir
             vec_store(terms + j, sum_value(SUM_EXP_BUT_MAX, vec_load(from), zero, zero, &row, NULL, &e, &ties));
             vec_store(kept + j, e);
         }
-        sums[r] = short_sum(terms, classes);
+        sums[r] = tree_sum(terms, classes);
         vec_store(lanes[r], vec_from_bits(ties));
     }
     if (count == 1 && !row_ignored(job, first, with_target)) {
