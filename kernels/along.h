@@ -245,8 +245,9 @@ MATH size_t chunk_count(size_t classes) { return (classes + chunk_classes(classe
 
 /* One pass over at most a stretch, by a row's constants or by a guess at them: the lanes' maxima of its chunks,
  * and each block's sum of exp_scaled, maxima included. x is shifted already. store: plain reals, where exp_scaled goes as well,
- * or NULL. direct: x is packed, of this dtype. Returns the lanes' maxima of all. */
-MATH vec along_exp_of(const int direct, const xent_dtype dtype, const struct row_view *x, real *store, size_t classes,
+ * or NULL. direct: x is packed, of this dtype. next: where 16 bits of each will be written when the pass is over, which are fetched
+ * meanwhile, or NULL. Returns the lanes' maxima of all. */
+MATH vec along_exp_of(const int direct, const xent_dtype dtype, const struct row_view *x, real *store, const void *next, size_t classes,
                       const struct exp_row *exp, int large, real (*chunks)[VEC_WIDTH], total *sums)
 {
     real tile[BLOCK], tile2[BLOCK];
@@ -262,6 +263,7 @@ MATH vec along_exp_of(const int direct, const xent_dtype dtype, const struct row
             a.x = direct ? view_at(x, first) : row_read(x, first, BLOCK, tile);
             if (store) a.store = store + first;
             if (large) fetch((uintptr_t)a.x + AHEAD, BLOCK * dtype_size(dtype));
+            if (dtype != REAL_DTYPE && next) fetch_to_write((uintptr_t)next + first * 2, BLOCK * 2);
             *sums++ = fold8_total(block_sum(SUM_EXP, &a, BLOCK, 1, &notes));
         }
         if (first < end) {
@@ -278,10 +280,10 @@ MATH vec along_exp_of(const int direct, const xent_dtype dtype, const struct row
 }
 
 #define ALONG_EXP(name, direct, dtype)                                                                                        \
-    static __attribute__((noinline)) vec name(const struct row_view *x, real *store, size_t classes, const struct exp_row *exp, \
-                                              int large, real (*chunks)[VEC_WIDTH], total *sums)                              \
+    static __attribute__((noinline)) vec name(const struct row_view *x, real *store, const void *next, size_t classes,        \
+                                              const struct exp_row *exp, int large, real (*chunks)[VEC_WIDTH], total *sums)   \
     {                                                                                                                         \
-        return along_exp_of(direct, dtype, x, store, classes, exp, large, chunks, sums);                                      \
+        return along_exp_of(direct, dtype, x, store, next, classes, exp, large, chunks, sums);                                \
     }
 ALONG_EXP(along_exp_any, 0, REAL_DTYPE)
 ALONG_EXP(along_exp_real, 1, REAL_DTYPE)
@@ -291,15 +293,15 @@ ALONG_EXP(along_exp_f16, 1, XENT_F16)
 #endif
 #undef ALONG_EXP
 
-MATH vec along_exp(const struct row_view *x, real *store, size_t classes, const struct exp_row *exp, int large,
+MATH vec along_exp(const struct row_view *x, real *store, const void *next, size_t classes, const struct exp_row *exp, int large,
                    real (*chunks)[VEC_WIDTH], total *sums)
 {
-    if (view_is_plain(x)) return along_exp_real(x, store, classes, exp, large, chunks, sums);
+    if (view_is_plain(x)) return along_exp_real(x, store, next, classes, exp, large, chunks, sums);
 #ifndef XENT_REAL_F64
-    if (view_is_packed(x) && x->dtype == XENT_BF16) return along_exp_bf16(x, store, classes, exp, large, chunks, sums);
-    if (view_is_packed(x)) return along_exp_f16(x, store, classes, exp, large, chunks, sums);
+    if (view_is_packed(x) && x->dtype == XENT_BF16) return along_exp_bf16(x, store, next, classes, exp, large, chunks, sums);
+    if (view_is_packed(x)) return along_exp_f16(x, store, next, classes, exp, large, chunks, sums);
 #endif
-    return along_exp_any(x, store, classes, exp, large, chunks, sums);
+    return along_exp_any(x, store, next, classes, exp, large, chunks, sums);
 }
 
 /* Lanes beyond the row, which hold -inf, among those that equal the maximum. */
@@ -361,7 +363,7 @@ MATH total along_exp_sum(const struct row_view *x, real *store, size_t classes, 
         size_t count = classes - first < STRETCH ? classes - first : STRETCH;
         struct row_view part = *x;
         part.data = view_at(x, first);
-        along_exp(&part, store ? store + first : NULL, count, &exp, 0, chunks, sums);
+        along_exp(&part, store ? store + first : NULL, NULL, count, &exp, 0, chunks, sums);
         *ties += along_settle(&part, store ? store + first : NULL, count, row, max, chunks, sums, shifter, bins);
     }
     return bins_total(bins);

@@ -32,6 +32,10 @@ MATH void fetch(uintptr_t from, size_t bytes)
 {
     for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch((const void *)(from + at));
 }
+MATH void fetch_to_write(uintptr_t to, size_t bytes)
+{
+    for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch((const void *)(to + at), 1);
+}
 
 MATH size_t dtype_size(xent_dtype dtype) { return dtype == XENT_F64 ? 8 : dtype == XENT_F32 ? 4 : 2; }
 
