@@ -181,7 +181,10 @@ MATH fold8 block_sum(const enum sum_term term, const struct block_args *a, const
         real terms[BLOCK];
         size_t at = 0;
         for (; at + VEC_WIDTH <= count; at += VEC_WIDTH) vec_store(terms + at, block_step(term, a, at, VEC_WIDTH, want_max, notes));
-        if (at < count) vec_store(terms + at, block_step(term, a, at, count - at, want_max, notes)), at += VEC_WIDTH;
+        if (at < count) {
+            vec_store(terms + at, block_step(term, a, at, count - at, want_max, notes));
+            at += VEC_WIDTH;
+        }
         for (const size_t end = count > 4 * LANES ? BLOCK : 4 * LANES; at < end; at += VEC_WIDTH) vec_store(terms + at, vec_set(0));
         return tree_sum(terms, count);
     }
@@ -245,8 +248,8 @@ MATH size_t chunk_count(size_t classes) { return (classes + chunk_classes(classe
 
 /* One pass over at most a stretch, by a row's constants or by a guess at them: the lanes' maxima of its chunks,
  * and each block's sum of exp_scaled, maxima included. x is shifted already. store: plain reals, where exp_scaled goes as well,
- * or NULL. direct: x is packed, of this dtype. next: where 16 bits of each will be written when the pass is over, which are fetched
- * meanwhile, or NULL. Returns the lanes' maxima of all. */
+ * or NULL. direct: x is packed, of this dtype. next: where rows of 16 bits will be written, packed, when the pass is over, which
+ * is fetched meanwhile, or NULL. Returns the lanes' maxima of all. */
 MATH vec along_exp_of(const int direct, const xent_dtype dtype, const struct row_view *x, real *store, const void *next, size_t classes,
                       const struct exp_row *exp, int large, real (*chunks)[VEC_WIDTH], total *sums)
 {
@@ -263,7 +266,7 @@ MATH vec along_exp_of(const int direct, const xent_dtype dtype, const struct row
             a.x = direct ? view_at(x, first) : row_read(x, first, BLOCK, tile);
             if (store) a.store = store + first;
             if (large) fetch((uintptr_t)a.x + AHEAD, BLOCK * dtype_size(dtype));
-            if (dtype != REAL_DTYPE && next) fetch_to_write((uintptr_t)next + first * 2, BLOCK * 2);
+            if (dtype != REAL_DTYPE && next) fetch_to_write((uintptr_t)next + first * dtype_size(dtype), BLOCK * dtype_size(dtype));
             *sums++ = fold8_total(block_sum(SUM_EXP, &a, BLOCK, 1, &notes));
         }
         if (first < end) {

@@ -211,8 +211,8 @@ MATH void softmax_along(struct row_job *job, struct row_pass *pass, size_t first
         if (guess) {
             if (!have_guess) guessed = guess_of(&from.x, classes, &guessed_floor);
             have_guess = 1;
-            vec_store(lanes[r], along_exp(&from.x, kept[r], kept[r] ? row_of(&job->out, first + r).data : NULL, classes, &guessed, job->large,
-                                          chunks + r * row_chunks, sums + r * blocks));
+            const void *next = kept[r] && job->out.data && job->out.class_stride == 1 ? row_of(&job->out, first + r).data : NULL;
+            vec_store(lanes[r], along_exp(&from.x, kept[r], next, classes, &guessed, job->large, chunks + r * row_chunks, sums + r * blocks));
         } else if (!given) vec_store(lanes[r], along_max(&from.x, classes));
     }
     group_maxima_of(job, first, count, given ? NULL : lanes, &of);
