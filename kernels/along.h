@@ -209,6 +209,49 @@ MATH fold8 block_sum(const enum sum_term term, const struct block_args *a, const
     return fold8_lanes(low);
 }
 
+/* Block sums on their way to memory. Eight pairs of doubles are folded for a vector of blocks at once: one by one, each step waiting
+ * for the last, they would take a quarter of the time of a row's exponentials. */
+#ifdef XENT_REAL_F64
+struct folds {
+    fold8 of[VEC_WIDTH];
+    total *to[VEC_WIDTH];
+    size_t count;
+};
+
+MATH void folds_begin(struct folds *folds)
+{
+    for (int w = 0; w < VEC_WIDTH; w++) folds->of[w] = fold8_zero();
+    folds->count = 0;
+}
+
+static __attribute__((noinline)) void folds_end(struct folds *folds)
+{
+    total totals[VEC_WIDTH];
+    wide_store_total(totals, fold8_totals(folds->of));
+    for (size_t w = 0; w < folds->count; w++) *folds->to[w] = totals[w];
+    folds->count = 0;
+}
+
+MATH void folds_add(struct folds *folds, fold8 sum, total *to)
+{
+    folds->of[folds->count] = sum;
+    folds->to[folds->count] = to;
+    if (++folds->count == VEC_WIDTH) folds_end(folds);
+}
+#else
+struct folds {
+    int none;
+};
+
+MATH void folds_begin(struct folds *folds) { folds->none = 0; }
+MATH void folds_end(struct folds *folds) { (void)folds; }
+MATH void folds_add(struct folds *folds, fold8 sum, total *to)
+{
+    (void)folds;
+    *to = fold8_total(sum);
+}
+#endif
+
 /* The tensors a term may read; x2's and w's data NULL: there is none. */
 struct row_operands {
     struct row_view x, x2, w;
@@ -249,9 +292,9 @@ MATH size_t chunk_count(size_t classes) { return (classes + chunk_classes(classe
 /* One pass over at most a stretch, by a row's constants or by a guess at them: the lanes' maxima of its chunks,
  * and each block's sum of exp_scaled, maxima included. x is shifted already. store: plain reals, where exp_scaled goes as well,
  * or NULL. direct: x is packed, of this dtype. next: where rows of 16 bits will be written, packed, when the pass is over, which
- * is fetched meanwhile, or NULL. Returns the lanes' maxima of all. */
+ * is fetched meanwhile, or NULL. sums: where they will be once folds have ended. Returns the lanes' maxima of all. */
 MATH vec along_exp_of(const int direct, const xent_dtype dtype, const struct row_view *x, real *store, const void *next, size_t classes,
-                      const struct exp_row *exp, int large, real (*chunks)[VEC_WIDTH], total *sums)
+                      const struct exp_row *exp, int large, real (*chunks)[VEC_WIDTH], total *sums, struct folds *folds)
 {
     real tile[BLOCK], tile2[BLOCK];
     const struct row_lanes constants = {.exp = {vec_set(0), exp->magic, exp->floor}};
@@ -267,13 +310,13 @@ MATH vec along_exp_of(const int direct, const xent_dtype dtype, const struct row
             if (store) a.store = store + first;
             if (large) fetch((uintptr_t)a.x + AHEAD, BLOCK * dtype_size(dtype));
             if (dtype != REAL_DTYPE && next) fetch_to_write((uintptr_t)next + first * dtype_size(dtype), BLOCK * dtype_size(dtype));
-            *sums++ = fold8_total(block_sum(SUM_EXP, &a, BLOCK, 1, &notes));
+            folds_add(folds, block_sum(SUM_EXP, &a, BLOCK, 1, &notes), sums++);
         }
         if (first < end) {
             a.dtype = REAL_DTYPE;
             a.x = row_read(x, first, end - first, tile);
             if (store) a.store = store + first;
-            *sums++ = fold8_total(block_sum(SUM_EXP, &a, end - first, 1, &notes));
+            folds_add(folds, block_sum(SUM_EXP, &a, end - first, 1, &notes), sums++);
             first = end;
         }
         vec_store(*chunks++, notes.max);
@@ -284,9 +327,10 @@ MATH vec along_exp_of(const int direct, const xent_dtype dtype, const struct row
 
 #define ALONG_EXP(name, direct, dtype)                                                                                        \
     static __attribute__((noinline)) vec name(const struct row_view *x, real *store, const void *next, size_t classes,        \
-                                              const struct exp_row *exp, int large, real (*chunks)[VEC_WIDTH], total *sums)   \
+                                              const struct exp_row *exp, int large, real (*chunks)[VEC_WIDTH], total *sums,   \
+                                              struct folds *folds)                                                            \
     {                                                                                                                         \
-        return along_exp_of(direct, dtype, x, store, next, classes, exp, large, chunks, sums);                                \
+        return along_exp_of(direct, dtype, x, store, next, classes, exp, large, chunks, sums, folds);                         \
     }
 ALONG_EXP(along_exp_any, 0, REAL_DTYPE)
 ALONG_EXP(along_exp_real, 1, REAL_DTYPE)
@@ -297,14 +341,14 @@ ALONG_EXP(along_exp_f16, 1, XENT_F16)
 #undef ALONG_EXP
 
 MATH vec along_exp(const struct row_view *x, real *store, const void *next, size_t classes, const struct exp_row *exp, int large,
-                   real (*chunks)[VEC_WIDTH], total *sums)
+                   real (*chunks)[VEC_WIDTH], total *sums, struct folds *folds)
 {
-    if (view_is_plain(x)) return along_exp_real(x, store, next, classes, exp, large, chunks, sums);
+    if (view_is_plain(x)) return along_exp_real(x, store, next, classes, exp, large, chunks, sums, folds);
 #ifndef XENT_REAL_F64
-    if (view_is_packed(x) && x->dtype == XENT_BF16) return along_exp_bf16(x, store, next, classes, exp, large, chunks, sums);
-    if (view_is_packed(x)) return along_exp_f16(x, store, next, classes, exp, large, chunks, sums);
+    if (view_is_packed(x) && x->dtype == XENT_BF16) return along_exp_bf16(x, store, next, classes, exp, large, chunks, sums, folds);
+    if (view_is_packed(x)) return along_exp_f16(x, store, next, classes, exp, large, chunks, sums, folds);
 #endif
-    return along_exp_any(x, store, next, classes, exp, large, chunks, sums);
+    return along_exp_any(x, store, next, classes, exp, large, chunks, sums, folds);
 }
 
 /* Lanes beyond the row, which hold -inf, among those that equal the maximum. */
@@ -313,18 +357,25 @@ MATH int64_t ties_beyond(size_t classes, real max)
     return max == (real)-INFINITY ? (int64_t)((VEC_WIDTH - classes % VEC_WIDTH) % VEC_WIDTH) : 0;
 }
 
-/* What along_exp left, once the maximum is known: sums again those blocks that may hold it, without the elements equal to it, which
- * it counts, and puts all sums into the bins. */
+/* Which of a row's chunks hold its maximum. */
+MATH uint64_t chunks_holding(real (*chunks)[VEC_WIDTH], size_t classes, vec max)
+{
+    const size_t count = chunk_count(classes);
+    uint64_t holding = 0;
+    for (size_t c = 0; c < count; c++)
+        holding |= (uint64_t)mask_any(vec_equal(vec_load(chunks[c]), max)) << c; /* no branch: it would be mispredicted */
+    return holding;
+}
+
+/* What along_exp left, once the maximum is known: sums again the blocks of those chunks that hold it, without the elements equal to
+ * it, which it counts, and puts all sums into the bins. */
 MATH double along_settle(const struct row_view *x, const real *kept, size_t classes, const struct row_lanes *row, real max,
-                         real (*chunks)[VEC_WIDTH], total *sums, double shifter, struct bins *bins)
+                         uint64_t holding, total *sums, double shifter, struct bins *bins)
 {
     real tile[BLOCK], tile2[BLOCK];
     const size_t chunk = chunk_classes(classes);
     struct bins into = *bins;
-    uint64_t holding = 0;
     int64_t found = 0;
-    for (size_t c = 0; c * chunk < classes; c++)
-        holding |= (uint64_t)mask_any(vec_equal(vec_load(chunks[c]), row->max)) << c; /* no branch: it would be mispredicted */
     for (; holding; holding &= holding - 1) {
         size_t c = (size_t)__builtin_ctzll(holding);
         size_t end = (c + 1) * chunk < classes ? (c + 1) * chunk : classes;
@@ -361,13 +412,17 @@ MATH total along_exp_sum(const struct row_view *x, real *store, size_t classes, 
         return sum;
     }
     const struct exp_row exp = row->exp;
+    struct folds folds;
     *bins = (struct bins){{0}};
     for (size_t first = 0; first < classes; first += STRETCH) {
         size_t count = classes - first < STRETCH ? classes - first : STRETCH;
         struct row_view part = *x;
         part.data = view_at(x, first);
-        along_exp(&part, store ? store + first : NULL, NULL, count, &exp, 0, chunks, sums);
-        *ties += along_settle(&part, store ? store + first : NULL, count, row, max, chunks, sums, shifter, bins);
+        folds_begin(&folds);
+        along_exp(&part, store ? store + first : NULL, NULL, count, &exp, 0, chunks, sums, &folds);
+        folds_end(&folds);
+        *ties += along_settle(&part, store ? store + first : NULL, count, row, max, chunks_holding(chunks, count, row->max), sums,
+                              shifter, bins);
     }
     return bins_total(bins);
 }

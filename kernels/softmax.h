@@ -191,6 +191,9 @@ MATH void softmax_along(struct row_job *job, struct row_pass *pass, size_t first
     struct exp_row guessed = row.exp;
     real guessed_floor = 0;
     int have_guess = 0;
+    uint64_t holding[GROUP_ROWS]; /* 0: the guess was wrong */
+    struct folds folds;
+    folds_begin(&folds);
     if (!plain) from.w = weights_of(job), from.target = target_of(job);
     if (with_target) load_target_logits(job, pass, first, count);
     if (unpack || (plain && packed)) like = plain_view(NULL);
@@ -212,10 +215,15 @@ MATH void softmax_along(struct row_job *job, struct row_pass *pass, size_t first
             if (!have_guess) guessed = guess_of(&from.x, classes, &guessed_floor);
             have_guess = 1;
             const void *next = kept[r] && job->out.data && job->out.class_stride == 1 ? row_of(&job->out, first + r).data : NULL;
-            vec_store(lanes[r], along_exp(&from.x, kept[r], next, classes, &guessed, job->large, chunks + r * row_chunks, sums + r * blocks));
+            vec_store(lanes[r], along_exp(&from.x, kept[r], next, classes, &guessed, job->large, chunks + r * row_chunks, sums + r * blocks,
+                                          &folds));
         } else if (!given) vec_store(lanes[r], along_max(&from.x, classes));
     }
+    folds_end(&folds);
     group_maxima_of(job, first, count, given ? NULL : lanes, &of);
+    /* Of all rows before the first is summed again, which would wait for it, and the next one in turn. */
+    for (size_t r = 0; guess && r < count; r++)
+        holding[r] = of.shift[r] == 0 && of.floor[r] == guessed_floor ? chunks_holding(chunks + r * row_chunks, classes, vec_set(of.max[r])) : 0;
     for (size_t r = 0; r < count; r++) {
         size_t i = first + r;
         if (row_ignored(job, i, with_target)) continue;
@@ -234,10 +242,10 @@ MATH void softmax_along(struct row_job *job, struct row_pass *pass, size_t first
         row.max = vec_sub(row.max, row.exp.shift);
         row.exp.shift = vec_set(0);
         const double shifter = bins_shifter(of.unit[r]);
-        if (guess && of.shift[r] == 0 && of.floor[r] == guessed_floor) {
+        if (guess && holding[r]) {
             pass->bins[i] = (struct bins){{0}};
-            pass->ties[i] = along_settle(&from.x, kept[r], classes, &row, of.max[r], chunks + r * row_chunks, sums + r * blocks,
-                                         shifter, &pass->bins[i]);
+            pass->ties[i] = along_settle(&from.x, kept[r], classes, &row, of.max[r], holding[r], sums + r * blocks, shifter,
+                                         &pass->bins[i]);
             pass->total[i] = bins_total(&pass->bins[i]);
         } else
             pass->total[i] = along_exp_sum(&from.x, kept[r], classes, &row, of.max[r] - of.shift[r], shifter, chunks + r * row_chunks,

@@ -167,6 +167,11 @@ WORD void table8_look_up(const table8 *t, veci index, vec *high, vec *low)
 
 /* -- Reductions. -- */
 
+/* Lane i is lane i + n of a, what comes after the last the first. */
+WORD vec vec_lanes_down(vec a, const int n)
+{
+    return n == 2 ? _mm256_permute4x64_pd(a, _MM_SHUFFLE(1, 0, 3, 2)) : _mm256_permute4x64_pd(a, _MM_SHUFFLE(0, 3, 2, 1));
+}
 WORD double vec_reduce_max(vec a)
 {
     __m128d top = _mm_max_pd(LOW_HALF(a), HIGH_HALF(a));

@@ -129,6 +129,13 @@ WORD void table8_look_up(const table8 *t, veci index, vec *high, vec *low)
 
 /* -- Reductions. -- */
 
+/* Lane i is lane i + n of a, what comes after the last the first. */
+WORD vec vec_lanes_down(vec a, const int n)
+{
+    return _mm512_castsi512_pd(n == 4   ? _mm512_alignr_epi64(vec_bits(a), vec_bits(a), 4)
+                               : n == 2 ? _mm512_alignr_epi64(vec_bits(a), vec_bits(a), 2)
+                                        : _mm512_alignr_epi64(vec_bits(a), vec_bits(a), 1));
+}
 WORD double vec_reduce_max(vec a) { return _mm512_reduce_max_pd(a); }
 /* Not _mm512_reduce_add_epi64: GCC 12's ends in an addition of long long, whose overflow is undefined. */
 WORD int64_t veci_reduce_add(veci a)

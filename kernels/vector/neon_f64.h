@@ -130,6 +130,8 @@ WORD void table8_look_up(const table8 *t, veci index, vec *high, vec *low)
 
 /* -- Reductions. -- */
 
+/* The other lane comes first. */
+WORD vec vec_lanes_down(vec a, const int n) { (void)n; return vextq_f64(a, a, 1); }
 WORD double vec_reduce_max(vec a)
 {
     double lane0 = vgetq_lane_f64(a, 0), lane1 = vgetq_lane_f64(a, 1);

@@ -133,6 +133,8 @@ WORD void table8_look_up(const table8 *t, veci index, vec *high, vec *low)
 
 /* -- Reductions. -- */
 
+/* The other lane comes first. */
+WORD vec vec_lanes_down(vec a, const int n) { (void)n; return _mm_shuffle_pd(a, a, 1); }
 WORD double vec_reduce_max(vec a) { return _mm_cvtsd_f64(_mm_max_sd(a, _mm_unpackhi_pd(a, a))); }
 WORD int64_t veci_reduce_add(veci a) { return _mm_cvtsi128_si64(_mm_add_epi64(a, _mm_unpackhi_epi64(a, a))); }
 
