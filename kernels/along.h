@@ -429,6 +429,9 @@ MATH total along_exp_sum(const struct row_view *x, real *store, size_t classes, 
 
 /* -- Writing -- */
 
+/* A NaN without a payload for any other. */
+MATH vec vec_plain_nan(vec a) { return vec_select(vec_equal(a, a), a, vec_set((real)NAN)); }
+
 /* Of packed elements, at least a vector's width of them. row and to do not overlap, so that the constants stay in registers. to may be
  * x, unless stream: then whole vectors go to memory past the caches. */
 MATH void typed_write(const enum write_term term, const void *x, const xent_dtype from, const real *x2, const real *w, void *to,
@@ -436,6 +439,11 @@ MATH void typed_write(const enum write_term term, const void *x, const xent_dtyp
 {
     struct row_lanes row = *lanes;
     if (term == WRITE_SOFTMAX) row.exp.shift = vec_set(0); /* of x that is shifted already */
+    if (into == XENT_BF16) { /* what vec_store2_bf16 asks of NaN holds of the elements, which were bf16, but not of a given scale */
+        row.factor = vec_plain_nan(row.factor);
+        row.peak = vec_plain_nan(row.peak);
+        row.offset = vec_plain_nan(row.offset);
+    }
     /* Cheap terms four vectors at a time. */
     const size_t step = (term == WRITE_SCALED || term == WRITE_LIFTED || term == WRITE_LOG_SOFTMAX) ? 4 * VEC_WIDTH : VEC_WIDTH;
     const size_t last = count - VEC_WIDTH;
@@ -447,6 +455,8 @@ MATH void typed_write(const enum write_term term, const void *x, const xent_dtyp
         packed_store(to, into, 0, VALUE(0));
         j = (size_t)(-(uintptr_t)to % sizeof(vec)) / sizeof(real);
     }
+    for (; into == XENT_BF16 && j + 2 * VEC_WIDTH <= count; j += 2 * VEC_WIDTH)
+        vec_store2_bf16((uint16_t *)to + j, VALUE(j), VALUE(j + VEC_WIDTH));
     for (; j + step <= count; j += step)
         UNROLL for (size_t u = 0; u < step; u += VEC_WIDTH) STORE(j + u);
     for (; j < last; j += VEC_WIDTH) STORE(j);

@@ -258,6 +258,31 @@ static void losses_and_gradients_at_ties(xent_tier tier)
         cross_entropy(tier, dtypes[d], 3, 2, logits[d], labels, XENT_REDUCTION_SUM, roundings[d][1].value, loss[d], gradient[d]);
 }
 
+/* A NaN whose bits, rounded up as those of a number, would be 0. */
+static void a_gradient_of_nan(xent_tier tier)
+{
+    static const int64_t shape[] = {1, CLASSES}, label[] = {2};
+    const xent_execution execution = check_execution(tier);
+    const uint32_t bits = 0xffffffff;
+    float incoming;
+    memcpy(&incoming, &bits, sizeof incoming);
+    for (int d = 0; d < 2; d++) {
+        uint16_t x[CLASSES], gradient[CLASSES];
+        put_all(x, dtypes[d], long_row, CLASSES);
+        const xent_tensor in = tensor_of(x, dtypes[d], 2, shape), target = tensor_of(label, XENT_I64, 1, shape);
+        const xent_tensor g = tensor_of(&incoming, XENT_F32, 0, NULL), slope = tensor_of(gradient, dtypes[d], 2, shape);
+        xent_cross_entropy_options options;
+        assert_int_equal(xent_cross_entropy_options_init(&options, sizeof options), XENT_OK);
+        options.execution = &execution;
+        options.reduction = XENT_REDUCTION_SUM;
+        options.output_gradient = &g;
+        const xent_cross_entropy_outputs outputs = {.size = sizeof outputs, .gradient = &slope};
+        xent_error error = {0};
+        assert_status(xent_cross_entropy(&in, &target, &options, &outputs, &error), XENT_OK, &error);
+        for (int j = 0; j < CLASSES; j++) assert_true(isnan(element_get(gradient, dtypes[d], j)));
+    }
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -268,6 +293,7 @@ int main(int argc, char **argv)
         on_every_tier(cross_entropy_of_a_long_row),
         on_every_tier(cross_entropy_of_short_rows),
         on_every_tier(losses_and_gradients_at_ties),
+        on_every_tier(a_gradient_of_nan),
     };
     return check_run("rules, 16 bits", tests, sizeof tests / sizeof *tests, argc, argv);
 }

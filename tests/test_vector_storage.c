@@ -20,6 +20,11 @@ static NOT_FOLDED void store_f16(uint16_t *p, const real lanes[VEC_WIDTH]) { vec
 static NOT_FOLDED void load_bf16(const uint16_t *p, real out[VEC_WIDTH]) { vec_store(out, vec_load_bf16(p)); }
 static NOT_FOLDED void store_bf16(uint16_t *p, const real lanes[VEC_WIDTH]) { vec_store_bf16(p, vec_load(lanes)); }
 
+static NOT_FOLDED void store2_bf16(uint16_t *p, const real low[VEC_WIDTH], const real high[VEC_WIDTH])
+{
+    vec_store2_bf16(p, vec_load(low), vec_load(high));
+}
+
 static struct format f16 = {"f16", 10, 15, 0x7c00, load_f16, store_f16, {0}};
 static struct format bf16 = {"bf16", 7, 127, 0x7f80, load_bf16, store_bf16, {0}};
 
@@ -67,6 +72,25 @@ static void check_store(const struct format *f, const real lanes[VEC_WIDTH])
     }
 }
 
+/* vec_store2_bf16 gives what vec_store_bf16 gives twice, and NaN for NaN that suits it. */
+static void check_store2_bf16(const real lanes[VEC_WIDTH])
+{
+    real pair[2][VEC_WIDTH];
+    uint16_t out[2 * VEC_WIDTH], expected[2 * VEC_WIDTH];
+    for (int lane = 0; lane < VEC_WIDTH; lane++) {
+        const real a = lanes[lane];
+        const int unfit = isnan(a) && sizeof a == 4 && (bits_of(a) & 0xffff) != 0;
+        pair[0][lane] = pair[1][VEC_WIDTH - 1 - lane] = unfit ? real_of((bits_of(a) & ~(real_int)0xffff) | 0x400000) : a;
+    }
+    store_bf16(expected, pair[0]);
+    store_bf16(expected + VEC_WIDTH, pair[1]);
+    store2_bf16(out, pair[0], pair[1]);
+    for (int at = 0; at < 2 * VEC_WIDTH; at++)
+        if (isnan(pair[at / VEC_WIDTH][at % VEC_WIDTH]) ? (out[at] & 0x7fff) <= 0x7f80 : out[at] != expected[at])
+            fail_msg("%s: vec_store2_bf16, element %d: got %#x for %a, expected %#x", xent_test_isa, at, out[at],
+                     (double)pair[at / VEC_WIDTH][at % VEC_WIDTH], expected[at]);
+}
+
 /* Numbers to be stored are gathered until they fill a vector. */
 static real gathered[VEC_WIDTH];
 static int gathered_count;
@@ -76,6 +100,7 @@ static void gather(const struct format *f, real a)
     gathered[gathered_count++] = a;
     if (gathered_count < VEC_WIDTH) return;
     check_store(f, gathered);
+    if (f == &bf16) check_store2_bf16(gathered);
     gathered_count = 0;
 }
 /* With a few more, so that what was gathered is stored. */
@@ -247,6 +272,14 @@ static void test_places(void **state)
     struct guarded g = guarded_new();
     CHECK_PLACES("vec_store_f16, vec_load_f16", uint16_t, vec_load_f16, vec_store_f16)
     CHECK_PLACES("vec_store_bf16, vec_load_bf16", uint16_t, vec_load_bf16, vec_store_bf16)
+    for (int place = 0; place < PLACES; place++) {
+        uint16_t *p = guarded_place(g, (enum place)place, 2 * VEC_WIDTH, sizeof *p);
+        memset(g.begin, 0x55, g.page);
+        vec_store2_bf16(p, vec_set(1), vec_set(1));
+        for (const char *c = g.begin; c < g.end; c++)
+            if ((c < (const char *)p || c >= (const char *)(p + 2 * VEC_WIDTH)) && *c != 0x55)
+                fail_msg("%s: vec_store2_bf16: touches a byte %td from its place", xent_test_isa, c - (const char *)p);
+    }
     CHECK_PLACES("vec_store_f32, vec_load_f32", float, vec_load_f32, vec_store_f32)
     CHECK_PLACES("vec_store_double, vec_load_double", double, vec_load_double, vec_store_double)
     guarded_free(g);

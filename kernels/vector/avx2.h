@@ -195,13 +195,22 @@ WORD vec vec_load_bf16(const uint16_t *p)
 {
     return vec_from_bits(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p)), 16));
 }
+WORD veci round_upper(veci bits)
+{
+    veci odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    return _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd);
+}
+WORD void vec_store2_bf16(uint16_t *p, vec a, vec b)
+{
+    veci low = _mm256_srli_epi32(round_upper(vec_bits(a)), 16), high = _mm256_srli_epi32(round_upper(vec_bits(b)), 16);
+    /* Packing goes by halves: low, high, low, high. */
+    _mm256_storeu_si256((__m256i *)p, _mm256_permute4x64_epi64(_mm256_packus_epi32(low, high), _MM_SHUFFLE(3, 1, 2, 0)));
+}
 WORD void vec_store_bf16(uint16_t *p, vec a)
 {
-    veci bits = vec_bits(a), odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
-    veci rounded = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd);
-    veci quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000));
+    veci quiet = _mm256_or_si256(vec_bits(a), _mm256_set1_epi32(0x400000));
     mask is_nan = _mm256_cmp_ps(a, a, _CMP_UNORD_Q);
-    vec result = vec_select(is_nan, vec_from_bits(quiet), vec_from_bits(rounded));
+    vec result = vec_select(is_nan, vec_from_bits(quiet), vec_from_bits(round_upper(vec_bits(a))));
     veci upper = _mm256_srli_epi32(vec_bits(result), 16);
     _mm_storeu_si128((__m128i *)p, _mm_packus_epi32(_mm256_castsi256_si128(upper), _mm256_extracti128_si256(upper, 1)));
 }

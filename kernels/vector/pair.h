@@ -169,6 +169,11 @@ WORD void vec_store_bf16(uint16_t *p, vec a)
     vec_store(lanes, a);
     for (int w = 0; w < VEC_WIDTH; w++) p[w] = half_to_bf16(half_odd_float(lanes[w]));
 }
+WORD void vec_store2_bf16(uint16_t *p, vec a, vec b)
+{
+    vec_store_bf16(p, a);
+    vec_store_bf16(p + VEC_WIDTH, b);
+}
 WORD void vec_store_f16(uint16_t *p, vec a)
 {
     double lanes[VEC_WIDTH];

@@ -160,6 +160,12 @@ WORD vec vec_load_f32(const float *p) { return *p; }
 WORD void vec_store_f32(float *p, vec a) { *p = a; }
 WORD vec vec_load_bf16(const uint16_t *p) { return half_from_bf16(*p); }
 WORD void vec_store_bf16(uint16_t *p, vec a) { *p = half_to_bf16(a); }
+/* Two vectors, side by side; of a NaN the lower 16 bits have to be 0, as of all that bf16 and arithmetic make. */
+WORD void vec_store2_bf16(uint16_t *p, vec a, vec b)
+{
+    vec_store_bf16(p, a);
+    vec_store_bf16(p + VEC_WIDTH, b);
+}
 WORD vec vec_load_f16(const uint16_t *p) { return half_from_f16(*p); }
 WORD void vec_store_f16(uint16_t *p, vec a) { *p = half_to_f16(a); }
 

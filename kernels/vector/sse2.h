@@ -184,12 +184,20 @@ WORD void store_upper(uint16_t *p, __m128i a)
     __m128i upper = _mm_srai_epi32(a, 16);
     _mm_storel_epi64((__m128i *)p, _mm_packs_epi32(upper, upper));
 }
+WORD veci round_upper(veci bits)
+{
+    veci odd = _mm_and_si128(_mm_srli_epi32(bits, 16), _mm_set1_epi32(1));
+    return _mm_add_epi32(_mm_add_epi32(bits, _mm_set1_epi32(0x7fff)), odd);
+}
 WORD void vec_store_bf16(uint16_t *p, vec a)
 {
-    veci bits = vec_bits(a), odd = _mm_and_si128(_mm_srli_epi32(bits, 16), _mm_set1_epi32(1));
-    veci rounded = _mm_add_epi32(_mm_add_epi32(bits, _mm_set1_epi32(0x7fff)), odd);
-    veci quiet = _mm_or_si128(bits, _mm_set1_epi32(0x400000));
-    store_upper(p, vec_bits(vec_select(_mm_cmpunord_ps(a, a), vec_from_bits(quiet), vec_from_bits(rounded))));
+    veci quiet = _mm_or_si128(vec_bits(a), _mm_set1_epi32(0x400000));
+    store_upper(p, vec_bits(vec_select(_mm_cmpunord_ps(a, a), vec_from_bits(quiet), vec_from_bits(round_upper(vec_bits(a))))));
+}
+WORD void vec_store2_bf16(uint16_t *p, vec a, vec b)
+{
+    veci low = _mm_srai_epi32(round_upper(vec_bits(a)), 16), high = _mm_srai_epi32(round_upper(vec_bits(b)), 16);
+    _mm_storeu_si128((__m128i *)p, _mm_packs_epi32(low, high));
 }
 
 /* The integer algorithms of half.h, with selects for its branches. */
