@@ -278,7 +278,8 @@ MATH void softmax_along(struct row_job *job, struct row_pass *pass, size_t first
         } else {
             from.x.shift = of.shift[r];
             row.exp.shift = vec_set(0);
-            along_write(WRITE_SOFTMAX, &from, &out, classes, &row, stream);
+            if (pass->lift[i] == 1) along_write(WRITE_SOFTMAX, &from, &out, classes, &row, stream);
+            else along_write(WRITE_SOFTMAX_LIFTED, &from, &out, classes, &row, 0);
         }
     }
     if (stream) stream_end();
@@ -543,7 +544,7 @@ MATH void softmax_lanes(struct row_job *job, struct row_pass *pass, size_t first
         if (write == WRITE_LOG_SOFTMAX && far) lanes_write(WRITE_LOG_SOFTMAX, &a, to->out, classes, vectors, lanes, 1);
         else if (write == WRITE_LOG_SOFTMAX) lanes_write(WRITE_LOG_SOFTMAX, &a, to->out, classes, vectors, lanes, 0);
         else if (options) lanes_write(WRITE_SOFTMAX_LESS, &a, to->out, classes, vectors, lanes, 0);
-        else lanes_write(WRITE_SOFTMAX, &a, to->out, classes, vectors, lanes, 0);
+        else lanes_write(WRITE_SOFTMAX_LIFTED, &a, to->out, classes, vectors, lanes, 0);
     }
     if (with_target) lanes_target_gradients(job, pass, first, rows, to);
 }

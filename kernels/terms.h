@@ -39,7 +39,8 @@ enum sum_term {
 enum write_term {
     WRITE_SCALED,               /* e factor, e being what SUM_EXP stored; peak where e is top */
     WRITE_LIFTED,               /* the same, the factor being taken in two steps: see finish_gain */
-    WRITE_SOFTMAX,              /* the same, e = exp_scaled(x) computed again */
+    WRITE_SOFTMAX,              /* e factor, e = exp_scaled(x) computed again; peak likewise */
+    WRITE_SOFTMAX_LIFTED,       /* the same in two steps */
     WRITE_SOFTMAX_LESS,         /* the same less amount w t, times the softcap's derivative */
     WRITE_LOG_SOFTMAX,          /* (x - max) - offset */
     WRITE_SOFTMAX_BACKWARD,     /* x (x2 - offset) */
@@ -127,6 +128,10 @@ MATH vec write_value(const enum write_term term, vec x, vec x2, vec w, const str
     case WRITE_LIFTED:
         return softmax_value(x, vec_mul(x, row->lift), row);
     case WRITE_SOFTMAX: {
+        vec e = exp_scaled(x, row->exp);
+        return softmax_value(e, e, row);
+    }
+    case WRITE_SOFTMAX_LIFTED: {
         vec e = exp_scaled(x, row->exp);
         return softmax_value(e, vec_mul(e, row->lift), row);
     }
