@@ -96,9 +96,17 @@ MATH int job_is_bare(const struct row_job *job)
     return !job->options && !job->have_state && !job->have_max && !job->max_only && !job->want_argmax;
 }
 
+/* What softmax_short can read or write. */
+MATH int tensor_is_short(const struct row_tensor *tensor, size_t classes)
+{
+    const int half = sizeof(real) == 4 && (tensor->dtype == XENT_BF16 || tensor->dtype == XENT_F16) && classes >= VEC_WIDTH;
+    return tensor->class_stride == 1 && (half || tensor->dtype == REAL_DTYPE);
+}
+
 MATH int rows_are_short(const struct row_job *job)
 {
-    return job->classes - 1 < BLOCK && job_is_bare(job) && tensor_is_plain(&job->in) && (!job->out.data || tensor_is_plain(&job->out));
+    return job->classes - 1 < BLOCK && job_is_bare(job) && tensor_is_short(&job->in, job->classes) &&
+           (!job->out.data || tensor_is_short(&job->out, job->classes));
 }
 
 /* Rows of a group along the row: as many as keep logits and gradients in the L2 cache. Between its passes little comes
@@ -291,42 +299,63 @@ static void softmax_along_plain(struct row_job *job, struct row_pass *pass, size
     softmax_along(job, pass, first, count, write, with_target, 1);
 }
 
-/* Plain rows of at most a block, with nothing given: softmax_along without all that these have no use
- * for. */
-static void softmax_short(struct row_job *job, struct row_pass *pass, size_t first, size_t count, enum write_term write, int with_target)
+MATH void short_write(const enum write_term term, const real *x, void *to, xent_dtype dtype, size_t classes, const struct row_lanes *row)
 {
-    _Alignas(64) real scratch[SHORT_ROWS * BLOCK], terms[BLOCK], lanes[SHORT_ROWS][VEC_WIDTH], last[SHORT_ROWS][VEC_WIDTH];
+    if (dtype == XENT_BF16) typed_write(term, x, REAL_DTYPE, x, x, to, XENT_BF16, classes, row, NULL, 0);
+    else if (dtype == XENT_F16) typed_write(term, x, REAL_DTYPE, x, x, to, XENT_F16, classes, row, NULL, 0);
+    else run_write(term, x, x, x, to, classes, row, NULL);
+}
+
+/* Packed rows of at most a block, with nothing given: softmax_along without all that these have no use
+ * for. dtype: of the logits. Returns 0, and has done nothing, where a row has to be shifted: that is not worth a
+ * subtraction here. */
+MATH int softmax_short_of(const xent_dtype dtype, struct row_job *job, struct row_pass *pass, size_t first, size_t count, enum write_term write,
+                           int with_target)
+{
+    _Alignas(64) real scratch[SHORT_ROWS * BLOCK], unpacked[SHORT_ROWS * BLOCK], terms[BLOCK];
+    _Alignas(64) real lanes[SHORT_ROWS][VEC_WIDTH], last[SHORT_ROWS][VEC_WIDTH];
     fold8 sums[SHORT_ROWS];
     const real *x[SHORT_ROWS];
     struct group_maxima of;
     const size_t classes = job->classes, whole = classes / VEC_WIDTH * VEC_WIDTH, rest = classes - whole, pitch = along_pitch(classes);
     for (size_t j = 0; j < BLOCK; j += VEC_WIDTH) vec_store(terms + j, vec_set(0));
+    const int reals = dtype == REAL_DTYPE;
+    const size_t bytes = dtype_size(dtype);
     for (size_t r = 0; r < count; r++) {
-        x[r] = (const real *)job->in.data + job->in.row[first + r];
+        const void *from = (const char *)job->in.data + job->in.row[first + r] * (ptrdiff_t)bytes;
+        real *to = unpacked + r * pitch;
+        x[r] = reals ? from : to;
         vec_store(lanes[r], vec_set(0));
         if (with_target) {
             int64_t y = job->target[first + r];
-            pass->target_logit[first + r] = y >= 0 ? x[r][y] : (real)-INFINITY;
+            pass->target_logit[first + r] = y >= 0 ? read_one(from, dtype, y) : (real)-INFINITY;
         }
         if (row_ignored(job, first + r, with_target)) continue;
         vec max = vec_set((real)-INFINITY), max2 = max;
         size_t j = 0;
+#define TAKE(at) packed_load(from, dtype, at)
+        if (!reals) vec_store(to + classes - VEC_WIDTH, TAKE(classes - VEC_WIDTH));
         for (; j + 2 * VEC_WIDTH <= whole; j += 2 * VEC_WIDTH) {
-            max = vec_max(vec_load(x[r] + j), max);
-            max2 = vec_max(vec_load(x[r] + j + VEC_WIDTH), max2);
+            vec in = TAKE(j), in2 = TAKE(j + VEC_WIDTH);
+            max = vec_max(in, max);
+            max2 = vec_max(in2, max2);
+            if (!reals) vec_store(to + j, in);
+            if (!reals) vec_store(to + j + VEC_WIDTH, in2);
         }
-        if (j < whole) max = vec_max(vec_load(x[r] + j), max);
+        if (j < whole) {
+            vec in = TAKE(j);
+            max = vec_max(in, max);
+            if (!reals) vec_store(to + j, in);
+        }
+#undef TAKE
         vec tail = vec_load_partial(x[r] + whole, rest, vec_set((real)-INFINITY));
         max2 = vec_max(tail, max2);
         vec_store(last[r], tail);
         vec_store(lanes[r], vec_max(max, max2));
     }
     group_maxima_of(job, first, count, lanes, &of);
-    for (size_t r = 0; r < count; r += VEC_WIDTH) /* a shift is not worth its subtraction here */
-        if (mask_any(vec_less(vec_set(0), vec_abs(vec_load(of.shift + r))))) {
-            softmax_along_plain(job, pass, first, count, write, with_target);
-            return;
-        }
+    for (size_t r = 0; r < count; r += VEC_WIDTH)
+        if (mask_any(vec_less(vec_set(0), vec_abs(vec_load(of.shift + r))))) return 0;
     /* A vector of rows is folded at once; for one row, as in a small call, that would be all for nothing. */
     const size_t folded = count == 1 ? 1 : (count + VEC_WIDTH - 1) / VEC_WIDTH * VEC_WIDTH;
     for (size_t r = 0; r < folded; r++) {
@@ -337,10 +366,10 @@ static void softmax_short(struct row_job *job, struct row_pass *pass, size_t fir
         real *kept = scratch + r * pitch;
         /* Where the next group's row is likely to be, of this job or the next, and where this one goes to. No pass but this
          * one computes for long enough to hide what memory takes. */
-        const uintptr_t next = (uintptr_t)x[r] + count * classes * sizeof(real);
-        const uintptr_t to = job->out.data ? (uintptr_t)job->out.data + (uintptr_t)job->out.row[first + r] * sizeof(real) : next;
-        fetch(next, classes * sizeof(real));
-        fetch(to, classes * sizeof(real));
+        const uintptr_t next = (uintptr_t)job->in.data + ((uintptr_t)job->in.row[first + r] + count * classes) * bytes;
+        const uintptr_t to = job->out.data ? (uintptr_t)job->out.data + (uintptr_t)job->out.row[first + r] * bytes : next;
+        fetch(next, classes * bytes);
+        fetch(to, classes * bytes);
         veci ties = veci_set(0);
         vec e, zero = vec_set(0);
         for (size_t j = 0; j < pitch; j += VEC_WIDTH) {
@@ -365,7 +394,6 @@ static void softmax_short(struct row_job *job, struct row_pass *pass, size_t fir
     for (size_t r = 0; r < count && job->out.data; r++) {
         const size_t i = first + r;
         const struct row_view view = row_of(&job->out, i);
-        real *out = view.data;
         if (row_ignored(job, i, with_target)) {
             row_zero(&view, classes);
             continue;
@@ -374,18 +402,40 @@ static void softmax_short(struct row_job *job, struct row_pass *pass, size_t fir
         const real *kept = scratch + r * pitch;
         if (write == WRITE_LOG_SOFTMAX) {
             row.offset = vec_set(pass->offset[i]);
-            run_write(WRITE_LOG_SOFTMAX, x[r], x[r], x[r], out, classes, &row, NULL);
+            short_write(WRITE_LOG_SOFTMAX, x[r], view.data, dtype, classes, &row);
         } else {
             row.lift = vec_set(pass->lift[i]);
             row.factor = vec_set(pass->factor[i]);
             row.top = vec_set(pass->top[i]);
             row.peak = vec_set(pass->peak[i]);
-            if (pass->lift[i] == 1) run_write(WRITE_SCALED, kept, kept, kept, out, classes, &row, NULL);
-            else run_write(WRITE_LIFTED, kept, kept, kept, out, classes, &row, NULL);
-            if (with_target && job->target[i] >= 0) out[job->target[i]] = pass->target_gradient[i];
+            if (pass->lift[i] == 1) short_write(WRITE_SCALED, kept, view.data, dtype, classes, &row);
+            else short_write(WRITE_LIFTED, kept, view.data, dtype, classes, &row);
+            if (with_target && job->target[i] >= 0) write_one(view.data, dtype, job->target[i], pass->target_gradient[i]);
         }
     }
+    return 1;
 }
+
+/* Apart, so that their rows do not stand on the stack of the ways along. */
+static __attribute__((noinline)) int softmax_short(struct row_job *job, struct row_pass *pass, size_t first, size_t count,
+                                                   enum write_term write, int with_target)
+{
+    return softmax_short_of(REAL_DTYPE, job, pass, first, count, write, with_target);
+}
+
+#ifndef XENT_REAL_F64
+static __attribute__((noinline)) int softmax_short_bf16(struct row_job *job, struct row_pass *pass, size_t first, size_t count,
+                                                        enum write_term write, int with_target)
+{
+    return softmax_short_of(XENT_BF16, job, pass, first, count, write, with_target);
+}
+
+static __attribute__((noinline)) int softmax_short_f16(struct row_job *job, struct row_pass *pass, size_t first, size_t count,
+                                                        enum write_term write, int with_target)
+{
+    return softmax_short_of(XENT_F16, job, pass, first, count, write, with_target);
+}
+#endif
 #undef ROW_EXP
 
 static void softmax_along_any(struct row_job *job, struct row_pass *pass, size_t first, size_t count, enum write_term write, int with_target)
@@ -397,7 +447,15 @@ static void softmax_along_any(struct row_job *job, struct row_pass *pass, size_t
 static size_t softmax_along_group(struct row_job *job, struct row_pass *pass, size_t first, enum write_term write, int with_target)
 {
     const size_t group = along_group(job), left = job->rows - first, count = left < group ? left : group;
-    (rows_are_short(job) ? softmax_short : job_is_bare(job) ? softmax_along_plain : softmax_along_any)(job, pass, first, count, write, with_target);
+    int taken = 0;
+    if (rows_are_short(job)) {
+#ifndef XENT_REAL_F64
+        if (job->in.dtype == XENT_BF16) taken = softmax_short_bf16(job, pass, first, count, write, with_target);
+        if (job->in.dtype == XENT_F16) taken = softmax_short_f16(job, pass, first, count, write, with_target);
+#endif
+        if (job->in.dtype == REAL_DTYPE) taken = softmax_short(job, pass, first, count, write, with_target);
+    }
+    if (!taken) (job_is_bare(job) ? softmax_along_plain : softmax_along_any)(job, pass, first, count, write, with_target);
     return count;
 }
 
