@@ -433,9 +433,10 @@ MATH total along_exp_sum(const struct row_view *x, real *store, size_t classes, 
 MATH vec vec_plain_nan(vec a) { return vec_select(vec_equal(a, a), a, vec_set((real)NAN)); }
 
 /* Of packed elements, at least a vector's width of them. row and to do not overlap, so that the constants stay in registers. to may be
- * x, unless stream: then whole vectors go to memory past the caches. */
+ * x, unless stream: then whole vectors go to memory past the caches. aligned: reals, whole vectors of which are to be stored where
+ * they are aligned; so they are if stream. */
 MATH void typed_write(const enum write_term term, const void *x, const xent_dtype from, const real *x2, const real *w, void *to,
-                    const xent_dtype into, size_t count, const struct row_lanes *lanes, const struct row_target *target, const int stream)
+                    const xent_dtype into, size_t count, const struct row_lanes *lanes, const struct row_target *target, const int stream, int aligned)
 {
     struct row_lanes row = *lanes;
     if (term == WRITE_SOFTMAX) row.exp.shift = vec_set(0); /* of x that is shifted already */
@@ -449,10 +450,10 @@ MATH void typed_write(const enum write_term term, const void *x, const xent_dtyp
     const size_t last = count - VEC_WIDTH;
 #define VALUE(at) write_value(term, packed_load(x, from, at), vec_load(x2 + (at)), vec_load(w + (at)), &row, target)
 #define STORE(at) (stream ? vec_stream((real *)to + (at), VALUE(at)) : packed_store(to, into, at, VALUE(at)))
-    vec end = VALUE(last); /* may overlap the one before: taken while it is still there */
+    vec begin = vec_set(0), end = VALUE(last); /* may overlap what comes between: taken while x is still there */
     size_t j = 0;
-    if (stream) { /* up to where whole vectors are aligned */
-        packed_store(to, into, 0, VALUE(0));
+    if (stream || aligned) {
+        begin = VALUE(0);
         j = (size_t)(-(uintptr_t)to % sizeof(vec)) / sizeof(real);
     }
     for (; into == XENT_BF16 && j + 2 * VEC_WIDTH <= count; j += 2 * VEC_WIDTH)
@@ -462,6 +463,7 @@ MATH void typed_write(const enum write_term term, const void *x, const xent_dtyp
     for (; j < last; j += VEC_WIDTH) STORE(j);
 #undef STORE
 #undef VALUE
+    if (stream || aligned) packed_store(to, into, 0, begin);
     packed_store(to, into, last, end);
 }
 
@@ -471,7 +473,7 @@ MATH void run_write(const enum write_term term, const real *x, const real *x2, c
 {
     vec zero = vec_set(0);
     if (count >= VEC_WIDTH) {
-        typed_write(term, x, REAL_DTYPE, x2, w, to, REAL_DTYPE, count, row, target, 0);
+        typed_write(term, x, REAL_DTYPE, x2, w, to, REAL_DTYPE, count, row, target, 0, 0);
         return;
     }
     vec value = write_value(term, vec_load_partial(x, count, zero), vec_load_partial(x2, count, zero), vec_load_partial(w, count, zero),
@@ -491,12 +493,13 @@ MATH void along_write(const enum write_term term, const struct row_operands *fro
     if ((term == WRITE_SCALED || term == WRITE_SOFTMAX || term == WRITE_LOG_SOFTMAX) && classes >= VEC_WIDTH && view_is_packed(out) &&
         view_is_packed(&from->x) && from->x.dtype == (write_reads_kept(term) ? REAL_DTYPE : out->dtype)) {
         const real *x = from->x.data; /* in the place of what is not read */
-#define WRITE(type, stream) \
-    typed_write(term, x, write_reads_kept(term) ? REAL_DTYPE : (type), x, x, out->data, type, classes, row, &from->target, stream)
-        if (reals && stream) WRITE(REAL_DTYPE, 1);
-        else if (reals) WRITE(REAL_DTYPE, 0);
-        else if (out->dtype == XENT_BF16) WRITE(XENT_BF16, 0);
-        else WRITE(XENT_F16, 0);
+#define WRITE(type, stream, aligned)                                                                                            \
+    typed_write(term, x, write_reads_kept(term) ? REAL_DTYPE : (type), x, x, out->data, type, classes, row, &from->target, stream, aligned)
+        /* Rows of a length that is no multiple of four floats take a third longer to store as they come. */
+        if (reals && stream) WRITE(REAL_DTYPE, 1, 1);
+        else if (reals) WRITE(REAL_DTYPE, 0, (uintptr_t)out->data % 16 != 0);
+        else if (out->dtype == XENT_BF16) WRITE(XENT_BF16, 0, 0);
+        else WRITE(XENT_F16, 0, 0);
 #undef WRITE
         return;
     }

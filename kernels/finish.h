@@ -100,9 +100,12 @@ MATH struct finished finish_state(struct row_job *job, struct row_pass *pass, si
         vec_store_double(job->lse + i, sum_rounded(f.max, log_rest, lost));
         log_rest = vec_select(infinite, vec_set((real)NAN), log_rest);
         vec_store(pass->offset + i, log_rest);
-        vec gap = vec_sub(f.max, target), back = vec_add(gap, target);
-        lost = vec_add(lost, vec_sub(vec_sub(f.max, back), vec_sub(target, vec_sub(back, gap))));
-        f.target_loss = sum_rounded(gap, log_rest, lost);
+        f.target_loss = log_rest;
+        if (with_target) {
+            vec gap = vec_sub(f.max, target), back = vec_add(gap, target);
+            lost = vec_add(lost, vec_sub(vec_sub(f.max, back), vec_sub(target, vec_sub(back, gap))));
+            f.target_loss = sum_rounded(gap, log_rest, lost);
+        }
     }
     if (want_shares) {
         f.share = wide_div(wide_select(infinite, wide_set(NAN), one), wide_add(one, rest));

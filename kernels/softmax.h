@@ -301,8 +301,8 @@ static void softmax_along_plain(struct row_job *job, struct row_pass *pass, size
 
 MATH void short_write(const enum write_term term, const real *x, void *to, xent_dtype dtype, size_t classes, const struct row_lanes *row)
 {
-    if (dtype == XENT_BF16) typed_write(term, x, REAL_DTYPE, x, x, to, XENT_BF16, classes, row, NULL, 0);
-    else if (dtype == XENT_F16) typed_write(term, x, REAL_DTYPE, x, x, to, XENT_F16, classes, row, NULL, 0);
+    if (dtype == XENT_BF16) typed_write(term, x, REAL_DTYPE, x, x, to, XENT_BF16, classes, row, NULL, 0, 0);
+    else if (dtype == XENT_F16) typed_write(term, x, REAL_DTYPE, x, x, to, XENT_F16, classes, row, NULL, 0, 0);
     else run_write(term, x, x, x, to, classes, row, NULL);
 }
 
