@@ -447,24 +447,28 @@ MATH void typed_write(const enum write_term term, const void *x, const xent_dtyp
     }
     /* Cheap terms four vectors at a time. */
     const size_t step = (term == WRITE_SCALED || term == WRITE_LIFTED || term == WRITE_LOG_SOFTMAX) ? 4 * VEC_WIDTH : VEC_WIDTH;
-    const size_t last = count - VEC_WIDTH;
 #define VALUE(at) write_value(term, packed_load(x, from, at), vec_load(x2 + (at)), vec_load(w + (at)), &row, target)
 #define STORE(at) (stream ? vec_stream((real *)to + (at), VALUE(at)) : packed_store(to, into, at, VALUE(at)))
-    vec begin = vec_set(0), end = VALUE(last); /* may overlap what comes between: taken while x is still there */
+    vec begin = vec_set(0), end = VALUE(count - VEC_WIDTH); /* may overlap what comes between: taken while x is still there */
+    void *const first = to;
+    const size_t skip = stream || aligned ? (size_t)(-(uintptr_t)to % sizeof(vec)) / sizeof(real) : 0, left = count - skip;
     size_t j = 0;
     if (stream || aligned) {
         begin = VALUE(0);
-        j = (size_t)(-(uintptr_t)to % sizeof(vec)) / sizeof(real);
+        x = (const real *)x + skip;
+        x2 += skip;
+        w += skip;
+        to = (real *)to + skip;
     }
-    for (; into == XENT_BF16 && j + 2 * VEC_WIDTH <= count; j += 2 * VEC_WIDTH)
+    for (; into == XENT_BF16 && j + 2 * VEC_WIDTH <= left; j += 2 * VEC_WIDTH)
         vec_store2_bf16((uint16_t *)to + j, VALUE(j), VALUE(j + VEC_WIDTH));
-    for (; j + step <= count; j += step)
+    for (; j + step <= left; j += step)
         UNROLL for (size_t u = 0; u < step; u += VEC_WIDTH) STORE(j + u);
-    for (; j < last; j += VEC_WIDTH) STORE(j);
+    for (; j + VEC_WIDTH < left; j += VEC_WIDTH) STORE(j);
 #undef STORE
 #undef VALUE
-    if (stream || aligned) packed_store(to, into, 0, begin);
-    packed_store(to, into, last, end);
+    if (stream || aligned) packed_store(first, into, 0, begin);
+    packed_store(first, into, count - VEC_WIDTH, end);
 }
 
 /* The same of reals, however few. */
