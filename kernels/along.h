@@ -289,11 +289,23 @@ MATH size_t chunk_count(size_t classes) { return (classes + chunk_classes(classe
 /* What lies this many bytes ahead is fetched from memory by large jobs: see struct row_job. */
 #define AHEAD 8192
 
+/* exp_scaled of a row's first count classes. */
+struct kept {
+    real *exps;
+    size_t count;
+};
+
+/* Those of a block, or NULL; and what is kept beyond a class. */
+MATH real *kept_block(struct kept kept, size_t first, size_t count) { return first + count <= kept.count ? kept.exps + first : NULL; }
+MATH struct kept kept_beyond(struct kept kept, size_t first)
+{
+    return first < kept.count ? (struct kept){kept.exps + first, kept.count - first} : (struct kept){NULL, 0};
+}
+
 /* One pass over at most a stretch, by a row's constants or by a guess at them: the lanes' maxima of its chunks,
- * and each block's sum of exp_scaled, maxima included. x is shifted already. store: plain reals, where exp_scaled goes as well,
- * or NULL. direct: x is packed, of this dtype. next: where rows of 16 bits will be written, packed, when the pass is over, which
+ * and each block's sum of exp_scaled, maxima included. x is shifted already. kept: where exp_scaled goes as well. direct: x is packed, of this dtype. next: where rows of 16 bits will be written, packed, when the pass is over, which
  * is fetched meanwhile, or NULL. sums: where they will be once folds have ended. Returns the lanes' maxima of all. */
-MATH vec along_exp_of(const int direct, const xent_dtype dtype, const struct row_view *x, real *store, const void *next, size_t classes,
+MATH vec along_exp_of(const int direct, const xent_dtype dtype, const struct row_view *x, struct kept kept, const void *next, size_t classes,
                       const struct exp_row *exp, int large, real (*chunks)[VEC_WIDTH], total *sums, struct folds *folds)
 {
     real tile[BLOCK], tile2[BLOCK];
@@ -302,12 +314,13 @@ MATH vec along_exp_of(const int direct, const xent_dtype dtype, const struct row
     const size_t chunk = chunk_classes(classes);
     for (size_t first = 0; first < classes;) {
         const size_t end = classes - first < chunk ? classes : first + chunk;
-        struct block_args a = {.row = &constants, .store = tile2};
+        struct block_args a = {.row = &constants};
         struct block_notes notes = {veci_set(0), vec_set((real)-INFINITY)};
         for (; first + BLOCK <= end; first += BLOCK) {
             a.dtype = dtype;
             a.x = direct ? view_at(x, first) : row_read(x, first, BLOCK, tile);
-            if (store) a.store = store + first;
+            real *store = kept_block(kept, first, BLOCK);
+            a.store = store ? store : tile2;
             if (large) fetch((uintptr_t)a.x + AHEAD, BLOCK * dtype_size(dtype));
             if (dtype != REAL_DTYPE && next) fetch_to_write((uintptr_t)next + first * dtype_size(dtype), BLOCK * dtype_size(dtype));
             folds_add(folds, block_sum(SUM_EXP, &a, BLOCK, 1, &notes), sums++);
@@ -315,7 +328,8 @@ MATH vec along_exp_of(const int direct, const xent_dtype dtype, const struct row
         if (first < end) {
             a.dtype = REAL_DTYPE;
             a.x = row_read(x, first, end - first, tile);
-            if (store) a.store = store + first;
+            real *store = kept_block(kept, first, end - first);
+            a.store = store ? store : tile2;
             folds_add(folds, block_sum(SUM_EXP, &a, end - first, 1, &notes), sums++);
             first = end;
         }
@@ -326,11 +340,11 @@ MATH vec along_exp_of(const int direct, const xent_dtype dtype, const struct row
 }
 
 #define ALONG_EXP(name, direct, dtype)                                                                                        \
-    static __attribute__((noinline)) vec name(const struct row_view *x, real *store, const void *next, size_t classes,        \
+    static __attribute__((noinline)) vec name(const struct row_view *x, struct kept kept, const void *next, size_t classes,        \
                                               const struct exp_row *exp, int large, real (*chunks)[VEC_WIDTH], total *sums,   \
                                               struct folds *folds)                                                            \
     {                                                                                                                         \
-        return along_exp_of(direct, dtype, x, store, next, classes, exp, large, chunks, sums, folds);                         \
+        return along_exp_of(direct, dtype, x, kept, next, classes, exp, large, chunks, sums, folds);                         \
     }
 ALONG_EXP(along_exp_any, 0, REAL_DTYPE)
 ALONG_EXP(along_exp_real, 1, REAL_DTYPE)
@@ -340,15 +354,15 @@ ALONG_EXP(along_exp_f16, 1, XENT_F16)
 #endif
 #undef ALONG_EXP
 
-MATH vec along_exp(const struct row_view *x, real *store, const void *next, size_t classes, const struct exp_row *exp, int large,
+MATH vec along_exp(const struct row_view *x, struct kept kept, const void *next, size_t classes, const struct exp_row *exp, int large,
                    real (*chunks)[VEC_WIDTH], total *sums, struct folds *folds)
 {
-    if (view_is_plain(x)) return along_exp_real(x, store, next, classes, exp, large, chunks, sums, folds);
+    if (view_is_plain(x)) return along_exp_real(x, kept, next, classes, exp, large, chunks, sums, folds);
 #ifndef XENT_REAL_F64
-    if (view_is_packed(x) && x->dtype == XENT_BF16) return along_exp_bf16(x, store, next, classes, exp, large, chunks, sums, folds);
-    if (view_is_packed(x)) return along_exp_f16(x, store, next, classes, exp, large, chunks, sums, folds);
+    if (view_is_packed(x) && x->dtype == XENT_BF16) return along_exp_bf16(x, kept, next, classes, exp, large, chunks, sums, folds);
+    if (view_is_packed(x)) return along_exp_f16(x, kept, next, classes, exp, large, chunks, sums, folds);
 #endif
-    return along_exp_any(x, store, next, classes, exp, large, chunks, sums, folds);
+    return along_exp_any(x, kept, next, classes, exp, large, chunks, sums, folds);
 }
 
 /* Lanes beyond the row, which hold -inf, among those that equal the maximum. */
@@ -369,7 +383,7 @@ MATH uint64_t chunks_holding(real (*chunks)[VEC_WIDTH], size_t classes, vec max)
 
 /* What along_exp left, once the maximum is known: sums again the blocks of those chunks that hold it, without the elements equal to
  * it, which it counts, and puts all sums into the bins. */
-MATH double along_settle(const struct row_view *x, const real *kept, size_t classes, const struct row_lanes *row, real max,
+MATH double along_settle(const struct row_view *x, struct kept kept, size_t classes, const struct row_lanes *row, real max,
                          uint64_t holding, total *sums, double shifter, struct bins *bins)
 {
     real tile[BLOCK], tile2[BLOCK];
@@ -383,10 +397,9 @@ MATH double along_settle(const struct row_view *x, const real *kept, size_t clas
             size_t count = block_count(classes, first);
             struct block_notes notes = {veci_set(0), vec_set(0)};
             struct block_args a = {.x = row_read(x, first, count, tile), .store = tile2, .row = row};
-            if (kept) {
-                a.x2 = kept + first;
-                sums[first / BLOCK] = fold8_total(block_sum(SUM_KEPT_BUT_MAX, &a, count, 0, &notes));
-            } else sums[first / BLOCK] = fold8_total(block_sum(SUM_EXP_BUT_MAX, &a, count, 0, &notes));
+            a.x2 = kept_block(kept, first, count);
+            fold8 sum = a.x2 ? block_sum(SUM_KEPT_BUT_MAX, &a, count, 0, &notes) : block_sum(SUM_EXP_BUT_MAX, &a, count, 0, &notes);
+            sums[first / BLOCK] = fold8_total(sum);
             found += veci_reduce_add(notes.ties);
         }
     }
@@ -398,7 +411,7 @@ MATH double along_settle(const struct row_view *x, const real *kept, size_t clas
 
 /* The whole of it, by a row's own constants: the sum of exp_scaled over all elements but those equal to the
  * maximum, and the number of these. x is shifted already. chunks: room. */
-MATH total along_exp_sum(const struct row_view *x, real *store, size_t classes, const struct row_lanes *row, real max,
+MATH total along_exp_sum(const struct row_view *x, struct kept kept, size_t classes, const struct row_lanes *row, real max,
                          double shifter, real (*chunks)[VEC_WIDTH], total *sums, double *ties, struct bins *bins)
 {
     real tile[BLOCK], tile2[BLOCK];
@@ -406,6 +419,7 @@ MATH total along_exp_sum(const struct row_view *x, real *store, size_t classes, 
     if (classes == 0) return fold8_total(fold8_zero());
     if (classes <= BLOCK) {
         struct block_notes notes = {veci_set(0), vec_set(0)};
+        real *store = kept_block(kept, 0, classes);
         struct block_args a = {.x = row_read(x, 0, classes, tile), .store = store ? store : tile2, .row = row};
         total sum = fold8_total(block_sum(SUM_EXP_BUT_MAX, &a, classes, 0, &notes));
         *ties = (double)(veci_reduce_add(notes.ties) - ties_beyond(classes, max));
@@ -419,9 +433,9 @@ MATH total along_exp_sum(const struct row_view *x, real *store, size_t classes, 
         struct row_view part = *x;
         part.data = view_at(x, first);
         folds_begin(&folds);
-        along_exp(&part, store ? store + first : NULL, NULL, count, &exp, 0, chunks, sums, &folds);
+        along_exp(&part, kept_beyond(kept, first), NULL, count, &exp, 0, chunks, sums, &folds);
         folds_end(&folds);
-        *ties += along_settle(&part, store ? store + first : NULL, count, row, max, chunks_holding(chunks, count, row->max), sums,
+        *ties += along_settle(&part, kept_beyond(kept, first), count, row, max, chunks_holding(chunks, count, row->max), sums,
                               shifter, bins);
     }
     return bins_total(bins);

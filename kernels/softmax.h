@@ -130,6 +130,16 @@ MATH int out_keeps(const struct row_job *job)
     return !job->large && job->out.data && job->out.data != job->in.data && tensor_is_plain(&job->out);
 }
 
+/* Where a row of 16 bits keeps exp_scaled of half its classes, or nothing: in the output, aligned, to be written over from the first on, so
+ * that what is written never reaches what is not yet read. (One lane wide, that would be an access to what is of another type.) */
+MATH struct kept half_kept(const struct row_job *job, size_t i)
+{
+    const int half = VEC_WIDTH > 1 && sizeof(real) == 4 && (job->out.dtype == XENT_BF16 || job->out.dtype == XENT_F16);
+    if (!half || job->out.class_stride != 1 || job->out.data == job->in.data || job->classes < 2 * BLOCK) return (struct kept){NULL, 0};
+    const uintptr_t row = (uintptr_t)row_of(&job->out, i).data, aligned = (row + 63) / 64 * 64;
+    return (struct kept){(real *)aligned, (job->classes - 32) / 2 / BLOCK * BLOCK};
+}
+
 MATH size_t along_group(const struct row_job *job)
 {
     const size_t most = GROUP_BYTES / sizeof(real) / (job->classes + 1), fit = SCRATCH / along_pitch(job->classes);
@@ -184,7 +194,7 @@ MATH void softmax_along(struct row_job *job, struct row_pass *pass, size_t first
     _Alignas(64) real scratch[SCRATCH], lanes[GROUP_ROWS][VEC_WIDTH], chunks[GROUP_CHUNKS][VEC_WIDTH];
     total sums[STRETCH_BLOCKS];
     void *x[GROUP_ROWS];
-    real *kept[GROUP_ROWS]; /* where exp_scaled is kept, or NULL */
+    struct kept kept[GROUP_ROWS];
     struct group_maxima of;
     const size_t classes = job->classes, pitch = along_pitch(classes), row_chunks = chunk_count(classes), blocks = (classes + BLOCK - 1) / BLOCK;
     struct row_view like = logits_of(job, first);
@@ -210,9 +220,10 @@ MATH void softmax_along(struct row_job *job, struct row_pass *pass, size_t first
         x[r] = row_of(&job->in, first + r).data;
         vec_store(lanes[r], vec_set(0));
         if (row_ignored(job, first + r, with_target)) continue;
-        kept[r] = NULL;
-        if (!options && out_keeps(job)) kept[r] = row_of(&job->out, first + r).data;
-        else if (!options && fits && (guess || softmax)) kept[r] = scratch + r * pitch;
+        kept[r] = (struct kept){NULL, 0};
+        if (!options && out_keeps(job)) kept[r] = (struct kept){row_of(&job->out, first + r).data, classes};
+        else if (!options && fits && (guess || softmax)) kept[r] = (struct kept){scratch + r * pitch, classes};
+        else if (!options && softmax) kept[r] = half_kept(job, first + r);
         if (unpack) {
             struct row_view in = logits_of(job, first + r);
             x[r] = scratch + r * pitch;
@@ -222,7 +233,7 @@ MATH void softmax_along(struct row_job *job, struct row_pass *pass, size_t first
         if (guess) {
             if (!have_guess) guessed = guess_of(&from.x, classes, &guessed_floor);
             have_guess = 1;
-            const void *next = kept[r] && job->out.data && job->out.class_stride == 1 ? row_of(&job->out, first + r).data : NULL;
+            const void *next = kept[r].count == classes && job->out.data && job->out.class_stride == 1 ? row_of(&job->out, first + r).data : NULL;
             vec_store(lanes[r], along_exp(&from.x, kept[r], next, classes, &guessed, job->large, chunks + r * row_chunks, sums + r * blocks,
                                           &folds));
         } else if (!given) vec_store(lanes[r], along_max(&from.x, classes));
@@ -279,15 +290,21 @@ MATH void softmax_along(struct row_job *job, struct row_pass *pass, size_t first
         else if (options) {
             row.amount = vec_set(pass->amount[i]);
             along_write(WRITE_SOFTMAX_LESS, &from, &out, classes, &row, 0);
-        } else if (want_sums && kept[r]) {
-            from.x = plain_view(kept[r]);
-            if (pass->lift[i] == 1) along_write(WRITE_SCALED, &from, &out, classes, &row, stream);
-            else along_write(WRITE_LIFTED, &from, &out, classes, &row, 0);
         } else {
+            const size_t held = want_sums ? kept[r].count : 0;
+            struct row_view rest = out;
+            from.x = plain_view(kept[r].exps);
+            if (held && pass->lift[i] == 1) along_write(WRITE_SCALED, &from, &out, held, &row, stream);
+            else if (held) along_write(WRITE_LIFTED, &from, &out, held, &row, 0);
+            if (held == classes) continue;
+            from.x = like;
+            from.x.data = x[r];
+            from.x.data = view_at(&from.x, held);
             from.x.shift = of.shift[r];
+            rest.data = view_at(&out, held);
             row.exp.shift = vec_set(0);
-            if (pass->lift[i] == 1) along_write(WRITE_SOFTMAX, &from, &out, classes, &row, stream);
-            else along_write(WRITE_SOFTMAX_LIFTED, &from, &out, classes, &row, 0);
+            if (pass->lift[i] == 1) along_write(WRITE_SOFTMAX, &from, &rest, classes - held, &row, stream);
+            else along_write(WRITE_SOFTMAX_LIFTED, &from, &rest, classes - held, &row, 0);
         }
     }
     if (stream) stream_end();
