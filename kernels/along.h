@@ -226,6 +226,7 @@ MATH void folds_begin(struct folds *folds)
 
 static __attribute__((noinline)) void folds_end(struct folds *folds)
 {
+    if (!folds->count) return;
     total totals[VEC_WIDTH];
     wide_store_total(totals, fold8_totals(folds->of));
     for (size_t w = 0; w < folds->count; w++) *folds->to[w] = totals[w];
@@ -295,16 +296,20 @@ struct kept {
     size_t count;
 };
 
-/* Those of a block, or NULL; and what is kept beyond a class. */
-MATH real *kept_block(struct kept kept, size_t first, size_t count) { return first + count <= kept.count ? kept.exps + first : NULL; }
+/* Those of a block, or other where it is not kept; and what is kept beyond a class. */
+MATH real *kept_block(struct kept kept, size_t first, size_t count, real *other)
+{
+    return first + count <= kept.count ? kept.exps + first : other;
+}
 MATH struct kept kept_beyond(struct kept kept, size_t first)
 {
     return first < kept.count ? (struct kept){kept.exps + first, kept.count - first} : (struct kept){NULL, 0};
 }
 
 /* One pass over at most a stretch, by a row's constants or by a guess at them: the lanes' maxima of its chunks,
- * and each block's sum of exp_scaled, maxima included. x is shifted already. kept: where exp_scaled goes as well. direct: x is packed, of this dtype. next: where rows of 16 bits will be written, packed, when the pass is over, which
- * is fetched meanwhile, or NULL. sums: where they will be once folds have ended. Returns the lanes' maxima of all. */
+ * and each block's sum of exp_scaled, maxima included. x is shifted already. kept: where exp_scaled goes as well. direct: x is packed,
+ * of this dtype. next: where rows of 16 bits will be written, packed, when the pass is over, which is fetched meanwhile, or NULL. sums:
+ * where they will be once folds have ended. Returns the lanes' maxima of all. */
 MATH vec along_exp_of(const int direct, const xent_dtype dtype, const struct row_view *x, struct kept kept, const void *next, size_t classes,
                       const struct exp_row *exp, int large, real (*chunks)[VEC_WIDTH], total *sums, struct folds *folds)
 {
@@ -319,8 +324,7 @@ MATH vec along_exp_of(const int direct, const xent_dtype dtype, const struct row
         for (; first + BLOCK <= end; first += BLOCK) {
             a.dtype = dtype;
             a.x = direct ? view_at(x, first) : row_read(x, first, BLOCK, tile);
-            real *store = kept_block(kept, first, BLOCK);
-            a.store = store ? store : tile2;
+            a.store = kept_block(kept, first, BLOCK, tile2);
             if (large) fetch((uintptr_t)a.x + AHEAD, BLOCK * dtype_size(dtype));
             if (dtype != REAL_DTYPE && next) fetch_to_write((uintptr_t)next + first * dtype_size(dtype), BLOCK * dtype_size(dtype));
             folds_add(folds, block_sum(SUM_EXP, &a, BLOCK, 1, &notes), sums++);
@@ -328,8 +332,7 @@ MATH vec along_exp_of(const int direct, const xent_dtype dtype, const struct row
         if (first < end) {
             a.dtype = REAL_DTYPE;
             a.x = row_read(x, first, end - first, tile);
-            real *store = kept_block(kept, first, end - first);
-            a.store = store ? store : tile2;
+            a.store = kept_block(kept, first, end - first, tile2);
             folds_add(folds, block_sum(SUM_EXP, &a, end - first, 1, &notes), sums++);
             first = end;
         }
@@ -340,11 +343,11 @@ MATH vec along_exp_of(const int direct, const xent_dtype dtype, const struct row
 }
 
 #define ALONG_EXP(name, direct, dtype)                                                                                        \
-    static __attribute__((noinline)) vec name(const struct row_view *x, struct kept kept, const void *next, size_t classes,        \
+    static __attribute__((noinline)) vec name(const struct row_view *x, struct kept kept, const void *next, size_t classes,   \
                                               const struct exp_row *exp, int large, real (*chunks)[VEC_WIDTH], total *sums,   \
                                               struct folds *folds)                                                            \
     {                                                                                                                         \
-        return along_exp_of(direct, dtype, x, kept, next, classes, exp, large, chunks, sums, folds);                         \
+        return along_exp_of(direct, dtype, x, kept, next, classes, exp, large, chunks, sums, folds);                          \
     }
 ALONG_EXP(along_exp_any, 0, REAL_DTYPE)
 ALONG_EXP(along_exp_real, 1, REAL_DTYPE)
@@ -397,7 +400,7 @@ MATH double along_settle(const struct row_view *x, struct kept kept, size_t clas
             size_t count = block_count(classes, first);
             struct block_notes notes = {veci_set(0), vec_set(0)};
             struct block_args a = {.x = row_read(x, first, count, tile), .store = tile2, .row = row};
-            a.x2 = kept_block(kept, first, count);
+            a.x2 = kept_block(kept, first, count, NULL);
             fold8 sum = a.x2 ? block_sum(SUM_KEPT_BUT_MAX, &a, count, 0, &notes) : block_sum(SUM_EXP_BUT_MAX, &a, count, 0, &notes);
             sums[first / BLOCK] = fold8_total(sum);
             found += veci_reduce_add(notes.ties);
@@ -419,20 +422,19 @@ MATH total along_exp_sum(const struct row_view *x, struct kept kept, size_t clas
     if (classes == 0) return fold8_total(fold8_zero());
     if (classes <= BLOCK) {
         struct block_notes notes = {veci_set(0), vec_set(0)};
-        real *store = kept_block(kept, 0, classes);
-        struct block_args a = {.x = row_read(x, 0, classes, tile), .store = store ? store : tile2, .row = row};
+        struct block_args a = {.x = row_read(x, 0, classes, tile), .store = kept_block(kept, 0, classes, tile2), .row = row};
         total sum = fold8_total(block_sum(SUM_EXP_BUT_MAX, &a, classes, 0, &notes));
         *ties = (double)(veci_reduce_add(notes.ties) - ties_beyond(classes, max));
         return sum;
     }
     const struct exp_row exp = row->exp;
     struct folds folds;
+    folds_begin(&folds);
     *bins = (struct bins){{0}};
     for (size_t first = 0; first < classes; first += STRETCH) {
         size_t count = classes - first < STRETCH ? classes - first : STRETCH;
         struct row_view part = *x;
         part.data = view_at(x, first);
-        folds_begin(&folds);
         along_exp(&part, kept_beyond(kept, first), NULL, count, &exp, 0, chunks, sums, &folds);
         folds_end(&folds);
         *ties += along_settle(&part, kept_beyond(kept, first), count, row, max, chunks_holding(chunks, count, row->max), sums,
@@ -444,20 +446,21 @@ MATH total along_exp_sum(const struct row_view *x, struct kept kept, size_t clas
 /* -- Writing -- */
 
 /* A NaN without a payload for any other. */
-MATH vec vec_plain_nan(vec a) { return vec_select(vec_equal(a, a), a, vec_set((real)NAN)); }
+MATH vec plain_nan(vec a) { return vec_select(vec_equal(a, a), a, vec_set((real)NAN)); }
 
 /* Of packed elements, at least a vector's width of them. row and to do not overlap, so that the constants stay in registers. to may be
- * x, unless stream: then whole vectors go to memory past the caches. aligned: reals, whole vectors of which are to be stored where
- * they are aligned; so they are if stream. */
+ * x, unless stream: then whole vectors go to memory past the caches. aligned, as ever with stream: reals, whole vectors of which are
+ * stored where they are aligned. */
 MATH void typed_write(const enum write_term term, const void *x, const xent_dtype from, const real *x2, const real *w, void *to,
-                    const xent_dtype into, size_t count, const struct row_lanes *lanes, const struct row_target *target, const int stream, int aligned)
+                      const xent_dtype into, size_t count, const struct row_lanes *lanes, const struct row_target *target, const int stream,
+                      const int aligned)
 {
     struct row_lanes row = *lanes;
     if (term == WRITE_SOFTMAX) row.exp.shift = vec_set(0); /* of x that is shifted already */
     if (into == XENT_BF16) { /* what vec_store2_bf16 asks of NaN holds of the elements, which were bf16, but not of a given scale */
-        row.factor = vec_plain_nan(row.factor);
-        row.peak = vec_plain_nan(row.peak);
-        row.offset = vec_plain_nan(row.offset);
+        row.factor = plain_nan(row.factor);
+        row.peak = plain_nan(row.peak);
+        row.offset = plain_nan(row.offset);
     }
     /* Cheap terms four vectors at a time. */
     const size_t step = (term == WRITE_SCALED || term == WRITE_LIFTED || term == WRITE_LOG_SOFTMAX) ? 4 * VEC_WIDTH : VEC_WIDTH;
@@ -465,9 +468,9 @@ MATH void typed_write(const enum write_term term, const void *x, const xent_dtyp
 #define STORE(at) (stream ? vec_stream((real *)to + (at), VALUE(at)) : packed_store(to, into, at, VALUE(at)))
     vec begin = vec_set(0), end = VALUE(count - VEC_WIDTH); /* may overlap what comes between: taken while x is still there */
     void *const first = to;
-    const size_t skip = stream || aligned ? (size_t)(-(uintptr_t)to % sizeof(vec)) / sizeof(real) : 0, left = count - skip;
+    const size_t skip = aligned ? (size_t)(-(uintptr_t)to % sizeof(vec)) / sizeof(real) : 0, left = count - skip;
     size_t j = 0;
-    if (stream || aligned) {
+    if (aligned) {
         begin = VALUE(0);
         x = (const real *)x + skip;
         x2 += skip;
@@ -481,7 +484,7 @@ MATH void typed_write(const enum write_term term, const void *x, const xent_dtyp
     for (; j + VEC_WIDTH < left; j += VEC_WIDTH) STORE(j);
 #undef STORE
 #undef VALUE
-    if (stream || aligned) packed_store(first, into, 0, begin);
+    if (aligned) packed_store(first, into, 0, begin);
     packed_store(first, into, count - VEC_WIDTH, end);
 }
 

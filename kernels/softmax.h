@@ -12,10 +12,16 @@
 #include "job.h"
 #include "lanes.h"
 
+/* dtype: the tensor's, which may be known beforehand. */
+MATH void *row_start(const struct row_tensor *tensor, const xent_dtype dtype, size_t i)
+{
+    return (char *)tensor->data + tensor->row[i] * (ptrdiff_t)dtype_size(dtype);
+}
+
 MATH struct row_view row_of(const struct row_tensor *tensor, size_t i)
 {
     struct row_view view = {NULL, tensor->dtype, tensor->class_stride, 0.0, 0};
-    if (tensor->data) view.data = (char *)tensor->data + tensor->row[i] * (ptrdiff_t)dtype_size(tensor->dtype);
+    if (tensor->data) view.data = row_start(tensor, tensor->dtype, i);
     return view;
 }
 
@@ -99,8 +105,7 @@ MATH int job_is_bare(const struct row_job *job)
 /* What softmax_short can read or write. */
 MATH int tensor_is_short(const struct row_tensor *tensor, size_t classes)
 {
-    const int half = sizeof(real) == 4 && (tensor->dtype == XENT_BF16 || tensor->dtype == XENT_F16) && classes >= VEC_WIDTH;
-    return tensor->class_stride == 1 && (half || tensor->dtype == REAL_DTYPE);
+    return tensor_is_plain(tensor) || (dtype_is_half(tensor->dtype) && tensor->class_stride == 1 && classes >= VEC_WIDTH);
 }
 
 MATH int rows_are_short(const struct row_job *job)
@@ -130,13 +135,14 @@ MATH int out_keeps(const struct row_job *job)
     return !job->large && job->out.data && job->out.data != job->in.data && tensor_is_plain(&job->out);
 }
 
-/* Where a row of 16 bits keeps exp_scaled of half its classes, or nothing: in the output, aligned, to be written over from the first on, so
- * that what is written never reaches what is not yet read. (One lane wide, that would be an access to what is of another type.) */
+/* Where a row of 16 bits that is too long for the scratch keeps exp_scaled of half its classes: in the output, aligned, to be written over from
+ * the first on, so that what is written never reaches what is not yet read. Or nothing. (One lane wide, that would be an access to what
+ * is of another type.) */
 MATH struct kept half_kept(const struct row_job *job, size_t i)
 {
-    const int half = VEC_WIDTH > 1 && sizeof(real) == 4 && (job->out.dtype == XENT_BF16 || job->out.dtype == XENT_F16);
-    if (!half || job->out.class_stride != 1 || job->out.data == job->in.data || job->classes < 2 * BLOCK) return (struct kept){NULL, 0};
-    const uintptr_t row = (uintptr_t)row_of(&job->out, i).data, aligned = (row + 63) / 64 * 64;
+    if (VEC_WIDTH == 1 || !dtype_is_half(job->out.dtype) || job->out.class_stride != 1 || job->out.data == job->in.data)
+        return (struct kept){NULL, 0};
+    const uintptr_t aligned = ((uintptr_t)row_start(&job->out, job->out.dtype, i) + 63) / 64 * 64;
     return (struct kept){(real *)aligned, (job->classes - 32) / 2 / BLOCK * BLOCK};
 }
 
@@ -233,7 +239,8 @@ MATH void softmax_along(struct row_job *job, struct row_pass *pass, size_t first
         if (guess) {
             if (!have_guess) guessed = guess_of(&from.x, classes, &guessed_floor);
             have_guess = 1;
-            const void *next = kept[r].count == classes && job->out.data && job->out.class_stride == 1 ? row_of(&job->out, first + r).data : NULL;
+            const int fetched = kept[r].count == classes && job->out.data && job->out.class_stride == 1;
+            const void *next = fetched ? row_of(&job->out, first + r).data : NULL;
             vec_store(lanes[r], along_exp(&from.x, kept[r], next, classes, &guessed, job->large, chunks + r * row_chunks, sums + r * blocks,
                                           &folds));
         } else if (!given) vec_store(lanes[r], along_max(&from.x, classes));
@@ -241,8 +248,10 @@ MATH void softmax_along(struct row_job *job, struct row_pass *pass, size_t first
     folds_end(&folds);
     group_maxima_of(job, first, count, given ? NULL : lanes, &of);
     /* Of all rows before the first is summed again, which would wait for it, and the next one in turn. */
-    for (size_t r = 0; guess && r < count; r++)
-        holding[r] = of.shift[r] == 0 && of.floor[r] == guessed_floor ? chunks_holding(chunks + r * row_chunks, classes, vec_set(of.max[r])) : 0;
+    for (size_t r = 0; guess && r < count; r++) {
+        const int right = !row_ignored(job, first + r, with_target) && of.shift[r] == 0 && of.floor[r] == guessed_floor;
+        holding[r] = right ? chunks_holding(chunks + r * row_chunks, classes, vec_set(of.max[r])) : 0;
+    }
     for (size_t r = 0; r < count; r++) {
         size_t i = first + r;
         if (row_ignored(job, i, with_target)) continue;
@@ -292,19 +301,19 @@ MATH void softmax_along(struct row_job *job, struct row_pass *pass, size_t first
             along_write(WRITE_SOFTMAX_LESS, &from, &out, classes, &row, 0);
         } else {
             const size_t held = want_sums ? kept[r].count : 0;
-            struct row_view rest = out;
+            const int lifted = pass->lift[i] != 1;
+            struct row_view beyond = from.x;
+            beyond.data = view_at(&from.x, held);
+            beyond.shift = of.shift[r];
             from.x = plain_view(kept[r].exps);
-            if (held && pass->lift[i] == 1) along_write(WRITE_SCALED, &from, &out, held, &row, stream);
+            if (held && !lifted) along_write(WRITE_SCALED, &from, &out, held, &row, stream);
             else if (held) along_write(WRITE_LIFTED, &from, &out, held, &row, 0);
             if (held == classes) continue;
-            from.x = like;
-            from.x.data = x[r];
-            from.x.data = view_at(&from.x, held);
-            from.x.shift = of.shift[r];
-            rest.data = view_at(&out, held);
+            from.x = beyond;
+            out.data = view_at(&out, held);
             row.exp.shift = vec_set(0);
-            if (pass->lift[i] == 1) along_write(WRITE_SOFTMAX, &from, &rest, classes - held, &row, stream);
-            else along_write(WRITE_SOFTMAX_LIFTED, &from, &rest, classes - held, &row, 0);
+            if (!lifted) along_write(WRITE_SOFTMAX, &from, &out, classes - held, &row, stream);
+            else along_write(WRITE_SOFTMAX_LIFTED, &from, &out, classes - held, &row, 0);
         }
     }
     if (stream) stream_end();
@@ -337,9 +346,9 @@ MATH int softmax_short_of(const xent_dtype dtype, struct row_job *job, struct ro
     const size_t classes = job->classes, whole = classes / VEC_WIDTH * VEC_WIDTH, rest = classes - whole, pitch = along_pitch(classes);
     for (size_t j = 0; j < BLOCK; j += VEC_WIDTH) vec_store(terms + j, vec_set(0));
     const int reals = dtype == REAL_DTYPE;
-    const size_t bytes = dtype_size(dtype);
+    const size_t bytes = classes * dtype_size(dtype);
     for (size_t r = 0; r < count; r++) {
-        const void *from = (const char *)job->in.data + job->in.row[first + r] * (ptrdiff_t)bytes;
+        const void *from = row_start(&job->in, dtype, first + r);
         real *to = unpacked + r * pitch;
         x[r] = reals ? from : to;
         vec_store(lanes[r], vec_set(0));
@@ -383,10 +392,10 @@ MATH int softmax_short_of(const xent_dtype dtype, struct row_job *job, struct ro
         real *kept = scratch + r * pitch;
         /* Where the next group's row is likely to be, of this job or the next, and where this one goes to. No pass but this
          * one computes for long enough to hide what memory takes. */
-        const uintptr_t next = (uintptr_t)job->in.data + ((uintptr_t)job->in.row[first + r] + count * classes) * bytes;
-        const uintptr_t to = job->out.data ? (uintptr_t)job->out.data + (uintptr_t)job->out.row[first + r] * bytes : next;
-        fetch(next, classes * bytes);
-        fetch(to, classes * bytes);
+        const uintptr_t next = (uintptr_t)row_start(&job->in, dtype, first + r) + count * bytes;
+        const uintptr_t to = job->out.data ? (uintptr_t)row_start(&job->out, dtype, first + r) : next;
+        fetch(next, bytes);
+        fetch(to, bytes);
         veci ties = veci_set(0);
         vec e, zero = vec_set(0);
         for (size_t j = 0; j < pitch; j += VEC_WIDTH) {

@@ -39,12 +39,14 @@ MATH void fetch_to_write(uintptr_t to, size_t bytes)
 
 MATH size_t dtype_size(xent_dtype dtype) { return dtype == XENT_F64 ? 8 : dtype == XENT_F32 ? 4 : 2; }
 
+/* Of 16 bits, where reals are floats. */
+MATH int dtype_is_half(xent_dtype dtype) { return sizeof(real) == 4 && (dtype == XENT_BF16 || dtype == XENT_F16); }
+
 /* Elements side by side that are loaded and stored a vector at a time, whatever their type; and reals among them, which can be read, and
  * written, where they lie. */
 MATH int view_is_packed(const struct row_view *view)
 {
-    const int half = sizeof(real) == 4 && (view->dtype == XENT_BF16 || view->dtype == XENT_F16);
-    return (half || view->dtype == REAL_DTYPE) && view->stride == 1 && view->softcap == 0.0 && view->shift == 0;
+    return (dtype_is_half(view->dtype) || view->dtype == REAL_DTYPE) && view->stride == 1 && view->softcap == 0.0 && view->shift == 0;
 }
 MATH int view_is_plain(const struct row_view *view) { return view->dtype == REAL_DTYPE && view_is_packed(view); }
 

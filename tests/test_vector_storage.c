@@ -252,6 +252,13 @@ static void test_others(void **state)
 
 /* -- Nothing beyond the elements is touched, wherever they lie. -- */
 
+static void check_untouched(struct guarded g, const char *word, const void *from, const void *to)
+{
+    for (const char *c = g.begin; c < g.end; c++)
+        if ((c < (const char *)from || c >= (const char *)to) && *c != 0x55)
+            fail_msg("%s: %s: touches a byte %td from its place", xent_test_isa, word, c - (const char *)from);
+}
+
 #define CHECK_PLACES(word, stored_type, load, store)                                                \
     for (int place = 0; place < PLACES; place++) {                                                  \
         stored_type *p = guarded_place(g, (enum place)place, VEC_WIDTH, sizeof *p);                 \
@@ -261,9 +268,7 @@ static void test_others(void **state)
         store(p, vec_load(lanes));                                                                  \
         vec_store(out, load(p));                                                                    \
         for (int lane = 0; lane < VEC_WIDTH; lane++) expect_real(word, lane, out[lane], lanes[lane]); \
-        for (const char *c = g.begin; c < g.end; c++)                                               \
-            if ((c < (const char *)p || c >= (const char *)(p + VEC_WIDTH)) && *c != 0x55)          \
-                fail_msg("%s: " word ": touches a byte %td from its place", xent_test_isa, c - (const char *)p); \
+        check_untouched(g, word, p, p + VEC_WIDTH);                                                 \
     }
 
 static void test_places(void **state)
@@ -276,9 +281,7 @@ static void test_places(void **state)
         uint16_t *p = guarded_place(g, (enum place)place, 2 * VEC_WIDTH, sizeof *p);
         memset(g.begin, 0x55, g.page);
         vec_store2_bf16(p, vec_set(1), vec_set(1));
-        for (const char *c = g.begin; c < g.end; c++)
-            if ((c < (const char *)p || c >= (const char *)(p + 2 * VEC_WIDTH)) && *c != 0x55)
-                fail_msg("%s: vec_store2_bf16: touches a byte %td from its place", xent_test_isa, c - (const char *)p);
+        check_untouched(g, "vec_store2_bf16", p, p + 2 * VEC_WIDTH);
     }
     CHECK_PLACES("vec_store_f32, vec_load_f32", float, vec_load_f32, vec_store_f32)
     CHECK_PLACES("vec_store_double, vec_load_double", double, vec_load_double, vec_store_double)
