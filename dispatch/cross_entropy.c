@@ -461,7 +461,11 @@ xent_status xent_row_sum_merge(size_t rows, const xent_row_sum *a, const xent_ro
     for (size_t i = 0; i < rows; i++) {
         xent_row_sum sum = a[i];
         sum.ties += b[i].ties;
-        for (size_t p = 0; p < sizeof sum.parts / sizeof *sum.parts; p++) sum.parts[p] += b[i].parts[p];
+        sum.classes += b[i].classes;
+        for (size_t p = 0; p < sizeof sum.parts / sizeof *sum.parts; p++) {
+            sum.parts[p] += b[i].parts[p];
+            sum.whole[p] += b[i].whole[p];
+        }
         merged[i] = sum;
     }
     return XENT_OK;

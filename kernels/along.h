@@ -86,26 +86,6 @@ MATH vec rows_max(real (*lanes)[VEC_WIDTH])
     return vec_add(vec_load(max), vec_set(0)); /* a zero maximum is +0, whichever came first */
 }
 
-/* The sums of a vector of rows' counts, whose lanes' counts are given. */
-MATH wide rows_count(real (*lanes)[VEC_WIDTH])
-{
-#if VEC_WIDTH >= 4
-    const real *rows[VEC_WIDTH];
-    veci all = veci_set(0);
-    for (size_t w = 0; w < VEC_WIDTH; w++) rows[w] = lanes[w];
-    UNROLL for (ptrdiff_t j = 0; j < VEC_WIDTH; j += 4) {
-        vec columns[4];
-        vec_load_rows4(rows, j, columns);
-        UNROLL for (int c = 0; c < 4; c++) all = veci_add(all, vec_bits(columns[c]));
-    }
-    return wide_from_int(all);
-#else
-    double counts[VEC_WIDTH];
-    for (size_t w = 0; w < VEC_WIDTH; w++) counts[w] = (double)veci_reduce_add(vec_bits(vec_load(lanes[w])));
-    return wide_load(counts);
-#endif
-}
-
 /* First class that attains the maximum; a NaN comes before any. */
 static int64_t along_argmax(const struct row_view *row, size_t classes, real max)
 {
@@ -133,14 +113,8 @@ struct block_args {
     const struct row_target *target;
 };
 
-/* What is noted beside a sum. */
-struct block_notes {
-    veci ties; /* of SUM_..._BUT_MAX */
-    vec max;   /* of x, NaN passed over, where that is asked for */
-};
-
 /* The terms of n classes of a block, from class at on; 0 in the other lanes. */
-MATH vec block_step(enum sum_term term, const struct block_args *a, size_t at, const size_t n, const int want_max, struct block_notes *notes)
+MATH vec block_step(enum sum_term term, const struct block_args *a, size_t at, const size_t n, const int want_max, struct sum_notes *notes)
 {
     const int exps = sum_stores(term) || term == SUM_KEPT_BUT_MAX;
     const real fill = exps ? (real)-INFINITY : 0; /* whose exponential is nothing */
@@ -160,22 +134,33 @@ MATH vec block_step(enum sum_term term, const struct block_args *a, size_t at, c
     return value;
 }
 
-/* Over up to a block of terms in memory, zero beyond the last: the 32 virtual lanes' sums, as a tree, folded wide. */
-MATH fold8 tree_sum(const real *terms, size_t count)
+/* Over so many steps of a block of terms in memory: the 32 virtual lanes' sums, as a tree, folded wide. */
+MATH fold8 tree_sum(const real *terms, size_t steps)
 {
-    vec lanes[VECTORS];
+    vec lanes[VECTORS], part[VECTORS], high[VECTORS];
+#define EACH UNROLL for (size_t k = 0; k < VECTORS; k++)
 #define TERM(s) vec_load(terms + (s) * LANES + k * VEC_WIDTH)
-    UNROLL for (size_t k = 0; k < VECTORS; k++) {
-        lanes[k] = vec_add(vec_add(TERM(0), TERM(1)), vec_add(TERM(2), TERM(3)));
-        if (count > 4 * LANES) lanes[k] = vec_add(lanes[k], vec_add(vec_add(TERM(4), TERM(5)), vec_add(TERM(6), TERM(7))));
+    EACH lanes[k] = TERM(0);
+    if (steps > 1) EACH lanes[k] = vec_add(lanes[k], TERM(1));
+    if (steps > 2) EACH part[k] = TERM(2);
+    if (steps > 3) EACH part[k] = vec_add(part[k], TERM(3));
+    if (steps > 2) EACH lanes[k] = vec_add(lanes[k], part[k]);
+    if (steps > 4) {
+        EACH high[k] = TERM(4);
+        if (steps > 5) EACH high[k] = vec_add(high[k], TERM(5));
+        if (steps > 6) EACH part[k] = TERM(6);
+        if (steps > 7) EACH part[k] = vec_add(part[k], TERM(7));
+        if (steps > 6) EACH high[k] = vec_add(high[k], part[k]);
+        EACH lanes[k] = vec_add(lanes[k], high[k]);
     }
 #undef TERM
+#undef EACH
     return fold8_lanes(lanes);
 }
 
 /* The same of the terms of count classes. In the order of memory, but for pairs of steps: where every second line comes first, even within
  * half a block, a row that lies beyond L2, or is stored there, takes up to twice as long on a Zen 4. */
-MATH fold8 block_sum(const enum sum_term term, const struct block_args *a, const size_t count, const int want_max, struct block_notes *notes)
+MATH fold8 block_sum(const enum sum_term term, const struct block_args *a, const size_t count, const int want_max, struct sum_notes *notes)
 {
     if (count < BLOCK || VECTORS > 8) { /* more sums than there are registers */
         real terms[BLOCK];
@@ -186,7 +171,7 @@ MATH fold8 block_sum(const enum sum_term term, const struct block_args *a, const
             at += VEC_WIDTH;
         }
         for (const size_t end = count > 4 * LANES ? BLOCK : 4 * LANES; at < end; at += VEC_WIDTH) vec_store(terms + at, vec_set(0));
-        return tree_sum(terms, count);
+        return tree_sum(terms, count > 4 * LANES ? STEPS : STEPS / 2);
     }
     vec low[VECTORS], high[VECTORS], part[VECTORS];
 #define STEP(s) block_step(term, a, (s) * LANES + k * VEC_WIDTH, VEC_WIDTH, want_max, notes)
@@ -265,7 +250,7 @@ static total along_sum(enum sum_term term, const struct row_operands *from, size
 {
     real tile[BLOCK], tile2[BLOCK], tile3[BLOCK];
     fold8 sum = fold8_zero();
-    struct block_notes unused = {veci_set(0), vec_set(0)};
+    struct sum_notes unused = {veci_set(0), vec_set(0)};
     for (size_t first = 0; first < classes; first += BLOCK) {
         size_t count = block_count(classes, first);
         const real *x = row_read(&from->x, first, count, tile);
@@ -320,7 +305,7 @@ MATH vec along_exp_of(const int direct, const xent_dtype dtype, const struct row
     for (size_t first = 0; first < classes;) {
         const size_t end = classes - first < chunk ? classes : first + chunk;
         struct block_args a = {.row = &constants};
-        struct block_notes notes = {veci_set(0), vec_set((real)-INFINITY)};
+        struct sum_notes notes = {veci_set(0), vec_set((real)-INFINITY)};
         for (; first + BLOCK <= end; first += BLOCK) {
             a.dtype = dtype;
             a.x = direct ? view_at(x, first) : row_read(x, first, BLOCK, tile);
@@ -384,63 +369,79 @@ MATH uint64_t chunks_holding(real (*chunks)[VEC_WIDTH], size_t classes, vec max)
     return holding;
 }
 
-/* What along_exp left, once the maximum is known: sums again the blocks of those chunks that hold it, without the elements equal to
- * it, which it counts, and puts all sums into the bins. */
-MATH double along_settle(const struct row_view *x, struct kept kept, size_t classes, const struct row_lanes *row, real max,
-                         uint64_t holding, total *sums, double shifter, struct bins *bins)
+/* The sums of a row's blocks into its bins. */
+MATH void along_bin(const total *sums, size_t classes, double shifter, struct bins *bins)
 {
-    real tile[BLOCK], tile2[BLOCK];
-    const size_t chunk = chunk_classes(classes);
     struct bins into = *bins;
+    for (size_t b = 0; b * BLOCK < classes; b++) bins_add_total(&into, sums[b], shifter);
+    *bins = into;
+}
+
+/* The sum of a block's exp_scaled but those of elements equal to the maximum, which are counted. a->x2: what is kept of it, or NULL. */
+static __attribute__((noinline)) total block_others(const struct block_args *a, size_t count, int64_t *ties)
+{
+    real tile[BLOCK];
+    struct sum_notes notes = {veci_set(0), vec_set(0)};
+    struct block_args own = *a;
+    own.store = tile;
+    fold8 sum = a->x2 ? block_sum(SUM_KEPT_BUT_MAX, &own, count, 0, &notes) : block_sum(SUM_EXP_BUT_MAX, &own, count, 0, &notes);
+    *ties += veci_reduce_add(notes.ties);
+    return fold8_total(sum);
+}
+
+/* Takes the maximum out of what along_exp left, once it is known: sums again the blocks of those chunks that hold it, without the
+ * elements equal to it, of which it returns the number. */
+MATH double along_settle(const struct row_view *x, struct kept kept, size_t classes, const struct row_lanes *row, real max,
+                         uint64_t holding, total *sums)
+{
+    real tile[BLOCK];
+    const size_t chunk = chunk_classes(classes);
     int64_t found = 0;
     for (; holding; holding &= holding - 1) {
         size_t c = (size_t)__builtin_ctzll(holding);
         size_t end = (c + 1) * chunk < classes ? (c + 1) * chunk : classes;
         for (size_t first = c * chunk; first < end; first += BLOCK) {
             size_t count = block_count(classes, first);
-            struct block_notes notes = {veci_set(0), vec_set(0)};
-            struct block_args a = {.x = row_read(x, first, count, tile), .store = tile2, .row = row};
-            a.x2 = kept_block(kept, first, count, NULL);
-            fold8 sum = a.x2 ? block_sum(SUM_KEPT_BUT_MAX, &a, count, 0, &notes) : block_sum(SUM_EXP_BUT_MAX, &a, count, 0, &notes);
-            sums[first / BLOCK] = fold8_total(sum);
-            found += veci_reduce_add(notes.ties);
+            struct block_args a = {.x = row_read(x, first, count, tile), .x2 = kept_block(kept, first, count, NULL), .row = row};
+            sums[first / BLOCK] = block_others(&a, count, &found);
         }
     }
-    found -= ties_beyond(classes, max);
-    for (size_t b = 0; b * BLOCK < classes; b++) bins_add_total(&into, sums[b], shifter);
-    *bins = into;
-    return (double)found;
+    return (double)(found - ties_beyond(classes, max));
 }
 
-/* The whole of it, by a row's own constants: the sum of exp_scaled over all elements but those equal to the
- * maximum, and the number of these. x is shifted already. chunks: room. */
-MATH total along_exp_sum(const struct row_view *x, struct kept kept, size_t classes, const struct row_lanes *row, real max,
-                         double shifter, real (*chunks)[VEC_WIDTH], total *sums, double *ties, struct bins *bins)
+/* The whole of it, by a row's own constants. x is shifted already. chunks: room. */
+MATH struct row_sums along_exp_sum(const struct row_view *x, struct kept kept, size_t classes, const struct row_lanes *row, real max,
+                                   double shifter, real (*chunks)[VEC_WIDTH], total *sums)
 {
     real tile[BLOCK], tile2[BLOCK];
-    *ties = 0.0;
-    if (classes == 0) return fold8_total(fold8_zero());
+    struct row_sums of = {.ties = 0.0};
+    if (classes == 0) return of;
     if (classes <= BLOCK) {
-        struct block_notes notes = {veci_set(0), vec_set(0)};
+        struct sum_notes notes = {veci_set(0), vec_set(0)};
         struct block_args a = {.x = row_read(x, 0, classes, tile), .store = kept_block(kept, 0, classes, tile2), .row = row};
-        total sum = fold8_total(block_sum(SUM_EXP_BUT_MAX, &a, classes, 0, &notes));
-        *ties = (double)(veci_reduce_add(notes.ties) - ties_beyond(classes, max));
-        return sum;
+        int64_t ties = -ties_beyond(classes, max);
+        of.whole = fold8_total(block_sum(SUM_EXP, &a, classes, 0, &notes));
+        a.x2 = a.store;
+        of.others = block_others(&a, classes, &ties);
+        of.ties = (double)ties;
+        return of;
     }
     const struct exp_row exp = row->exp;
     struct folds folds;
     folds_begin(&folds);
-    *bins = (struct bins){{0}};
     for (size_t first = 0; first < classes; first += STRETCH) {
         size_t count = classes - first < STRETCH ? classes - first : STRETCH;
         struct row_view part = *x;
         part.data = view_at(x, first);
         along_exp(&part, kept_beyond(kept, first), NULL, count, &exp, 0, chunks, sums, &folds);
         folds_end(&folds);
-        *ties += along_settle(&part, kept_beyond(kept, first), count, row, max, chunks_holding(chunks, count, row->max), sums,
-                              shifter, bins);
+        along_bin(sums, count, BINS_WHOLE_SHIFTER, &of.whole_bins);
+        of.ties += along_settle(&part, kept_beyond(kept, first), count, row, max, chunks_holding(chunks, count, row->max), sums);
+        along_bin(sums, count, shifter, &of.others_bins);
     }
-    return bins_total(bins);
+    of.whole = bins_total(&of.whole_bins);
+    of.others = bins_total(&of.others_bins);
+    return of;
 }
 
 /* -- Writing -- */

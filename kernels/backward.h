@@ -19,13 +19,13 @@ MATH void backward_lanes(const struct row_job *job, struct lane_view y, struct l
                          const int vectors, const size_t lanes, const enum sum_term sum, const enum write_term write)
 {
     wide sums[GROUP];
-    veci ties[GROUP];
+    struct sum_notes notes[GROUP];
     struct row_lanes row[GROUP];
     struct row_view weights = plain_view(NULL);
     struct row_target target = target_of(job);
     struct lane_args a = {y, g, &weights, y, row, NULL, &target};
     UNROLL for (int v = 0; v < vectors; v++) row[v] = row_of_sum(vec_set(0)); /* the sums don't look at it */
-    lanes_sum(sum, &a, job->classes, vectors, lanes, 0, sums, ties);
+    lanes_sum(sum, &a, job->classes, vectors, lanes, 0, 0, sums, notes);
     UNROLL for (int v = 0; v < vectors; v++) row[v] = row_of_sum(vec_from_wide(sums[v]));
     lanes_write(write, &a, out, job->classes, vectors, lanes, 0);
 }

@@ -14,6 +14,11 @@
 
 #define BINS 5
 
+/* Of sums the maximum is part of: for all rows that of a maximum at the top of its span. What is left after four cuts is still
+ * less than 2^-75 of the row's greatest term. */
+#define BINS_WHOLE_SHIFTER (0x1.8p+22 * EXP_ROW_POWER * 0x1p+56)
+_Static_assert(EXP_SPAN - EXP_LOW == 56, "the span's top");
+
 /* 1.5 2^(52 - 30) units. unit: see exp_row_unit. */
 MATH double bins_shifter(real unit) { return 0x1.8p+22 * EXP_ROW_POWER / unit; }
 
@@ -61,5 +66,39 @@ MATH total bins_total(const struct bins *bins)
     return sum;
 }
 #endif
+
+MATH double total_rounded(total a)
+{
+#ifdef XENT_REAL_F64
+    return a.high;
+#else
+    return a;
+#endif
+}
+
+/* Less one of its terms (2Sum, Knuth). */
+MATH total total_less(total a, real term)
+{
+#ifdef XENT_REAL_F64
+    double high = a.high - term, there = high + term;
+    return (total){high, a.low + ((a.high - there) - (term - (there - high)))};
+#else
+    return a - (double)term;
+#endif
+}
+
+/* The sums of exp_scaled over a row. */
+struct row_sums {
+    total whole, others; /* of all; of all but the ties */
+    double ties;         /* elements equal to the maximum */
+    struct bins whole_bins, others_bins; /* of rows of more than a block */
+};
+
+/* See finish.h. top: exp_scaled(max), which is 0 or NaN where the maximum is infinite. */
+MATH int row_is_spread(total whole, real top, size_t classes)
+{
+    const double times = classes > BLOCK / 2 ? 3.0 : 2.0;
+    return classes > SPREAD_CLASSES && total_rounded(whole) > times * (double)top;
+}
 
 #endif

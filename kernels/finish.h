@@ -8,6 +8,12 @@
  *   gradient at the target = -scale w_y q, q = 1 - softmax(x_y), which is rest share where the
  *              target attains the max; elsewhere softmax(x_y) is at most 1/2
  *
+ * total is the sum of exp_scaled(x_j) but those of the ties, which equal the maximum: nothing may be lost of
+ * rest, which has no bound below. But a row of more than SPREAD_CLASSES classes is spread if the sum of all, whole, is more than twice
+ * exp_scaled(max), or three times if it has more than half a block of classes, and so one more addition to each term: then rest is more
+ * than 1, or 2, and log1p(rest) as good as where the maximum is left out, though rest was added to its exponential, which is taken off
+ * again, as that of the only tie. So nobody needs to know the maximum before such a row's sum.
+ *
  * rest, and what is made of it, are wide until the one rounding at the end. A row whose
  * maximum is infinite has lse max (or NaN, by total), and NaN everywhere else. */
 #ifndef XENT_KERNELS_FINISH_H
@@ -22,11 +28,11 @@
 /* Of each row of a job, between the passes. */
 struct row_pass {
     /* These three are there, as zeros, also of rows that nobody computes. */
-    total total[XENT_ROW_SLOTS];          /* sum of exp_scaled, maxima left out */
-    double ties[XENT_ROW_SLOTS];          /* elements equal to the maximum */
+    total total[XENT_ROW_SLOTS];          /* others; of a spread row whole less exp_scaled(max) */
+    double ties[XENT_ROW_SLOTS];          /* of a spread row 1 */
     real target_logit[XENT_ROW_SLOTS];
     total gap[XENT_ROW_SLOTS], mass[XENT_ROW_SLOTS], entropy[XENT_ROW_SLOTS]; /* sums of these terms */
-    struct bins bins[XENT_ROW_SLOTS];     /* total, over the blocks */
+    struct row_sums sums[XENT_ROW_SLOTS]; /* where the job asks for them */
     double target_share[XENT_ROW_SLOTS];  /* softmax(x_y) */
     double target_rest[XENT_ROW_SLOTS];   /* 1 - softmax(x_y) */
     double target_loss[XENT_ROW_SLOTS];   /* (max - x_y) + log1p(rest) */
@@ -48,13 +54,19 @@ MATH struct row_view weights_of(const struct row_job *job)
     return (struct row_view){(void *)(uintptr_t)options->weight, options->weight_dtype, options->weight_stride, 0.0, 0};
 }
 
-MATH double total_rounded(total a)
+/* The total and the ties that a row's state is made of. top: exp_scaled(max). sums->others need not be there where the row is
+ * spread. */
+MATH total sums_choose(const struct row_sums *sums, real top, size_t classes, double *ties)
 {
-#ifdef XENT_REAL_F64
-    return a.high;
-#else
-    return a;
-#endif
+    const int spread = row_is_spread(sums->whole, top, classes);
+    *ties = spread ? 1.0 : sums->ties;
+    return spread ? total_less(sums->whole, top) : sums->others;
+}
+
+MATH void take_sums(const struct row_job *job, struct row_pass *pass, size_t i, const struct row_sums *sums, real top)
+{
+    pass->total[i] = sums_choose(sums, top, job->classes, &pass->ties[i]);
+    if (job->sums) pass->sums[i] = *sums;
 }
 
 MATH wide values_load(const struct row_values *values, size_t i)

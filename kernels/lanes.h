@@ -89,7 +89,7 @@ struct lane_args {
     const struct row_view *w; /* class weights, the same for all rows; data NULL: none */
     struct lane_view store; /* where SUM_EXP... leave exp_scaled(x); strides 0 if nobody wants it */
     const struct row_lanes *row; /* one a vector of the group */
-    struct bins *bins;           /* of SUM_EXP_BUT_MAX over more than a block; one a row */
+    struct bins *bins;           /* of exponentials over more than a block; one a row */
     const struct row_target *target;
 };
 
@@ -99,13 +99,14 @@ MATH vec lane_weight(const struct row_view *w, ptrdiff_t j)
 }
 
 MATH vec lane_step(enum sum_term term, const struct lane_args *a, const struct row_lanes *row, size_t class_index, int v, const size_t lanes,
-                   const int far, veci *ties)
+                   const int far, const int want_max, struct sum_notes *notes)
 {
     ptrdiff_t j = (ptrdiff_t)class_index;
     vec x2 = sum_reads_second(term) && a->x2.data ? lanes_load(a->x2, v * a->x2.vector_step + j * a->x2.stride, lanes) : vec_set(0);
     vec x = lanes_load(a->x, v * a->x.vector_step + j * a->x.stride, lanes);
     vec w = sum_reads_weight(term) ? lane_weight(a->w, j) : vec_set(0);
-    vec stored, value = sum_value(term, x, x2, w, row, a->target, &stored, ties);
+    vec stored, value = sum_value(term, x, x2, w, row, a->target, &stored, &notes->ties);
+    if (want_max) notes->max = vec_max(x, notes->max);
     if (far) lanes_fetch(a->x, v * a->x.vector_step + (j + SUM_AHEAD) * a->x.stride);
     if (far && sum_stores(term)) lanes_fetch_to_write(a->store, v * a->store.vector_step + (j + STORE_AHEAD) * a->store.stride);
     if (sum_stores(term)) lanes_store(a->store, v * a->store.vector_step + j * a->store.stride, stored, lanes);
@@ -115,9 +116,9 @@ MATH vec lane_step(enum sum_term term, const struct lane_args *a, const struct r
 /* A virtual lane's sum over up to HALF steps of a block, of which there is at least one, from a class on. */
 #define HALF (STEPS / 2)
 MATH vec lane_sum(enum sum_term term, const struct lane_args *a, const struct row_lanes *row, size_t at, size_t steps, int v, const size_t lanes,
-                  const int far, veci *ties)
+                  const int far, const int want_max, struct sum_notes *notes)
 {
-#define STEP(s) lane_step(term, a, row, at + (s) * LANES, v, lanes, far, ties)
+#define STEP(s) lane_step(term, a, row, at + (s) * LANES, v, lanes, far, want_max, notes)
     vec sum = STEP(0), high;
     if (steps > 1) sum = vec_add(sum, STEP(1));
     if (steps > 2) {
@@ -158,14 +159,14 @@ MATH void lanes_sum_narrow(enum sum_term term, const struct lane_args *a, size_t
     const size_t n = (size_t)vectors;
     const struct lane_args own = *a; /* and what else no store into a tensor can change */
     struct row_lanes row[GROUP];
-    veci found[GROUP];
+    struct sum_notes notes[GROUP];
     UNROLL for (int v = 0; v < vectors; v++) {
         row[v] = a->row[v];
-        found[v] = veci_set(0);
+        notes[v].ties = veci_set(0);
     }
     for (size_t j = 0; j < classes; j++)
-        UNROLL for (int v = 0; v < vectors; v++) term_of[j * n + (size_t)v] = lane_step(term, &own, &row[v], j, v, lanes, 0, &found[v]);
-    UNROLL for (int v = 0; v < vectors; v++) ties[v] = found[v];
+        UNROLL for (int v = 0; v < vectors; v++) term_of[j * n + (size_t)v] = lane_step(term, &own, &row[v], j, v, lanes, 0, 0, &notes[v]);
+    UNROLL for (int v = 0; v < vectors; v++) ties[v] = notes[v].ties;
     ROLLED for (int v = 0; v < vectors; v++) {
         const vec *terms = term_of + v;
         wide fold[8];
@@ -184,28 +185,28 @@ MATH void lanes_sum_narrow(enum sum_term term, const struct lane_args *a, size_t
 }
 
 /* A block's sums into the bins of their rows. */
-MATH void lanes_bin(wide sum, const struct row_lanes *row, struct bins *bins)
+MATH void lanes_bin(enum sum_term term, wide sum, const struct row_lanes *row, struct bins *bins)
 {
     total sums[VEC_WIDTH];
     real units[VEC_WIDTH];
     vec unused;
     wide_store_total(sums, sum);
-    vec_store(units, exp_row_unit(row->max, row->exp, &unused));
-    for (int w = 0; w < VEC_WIDTH; w++) bins_add_total(&bins[w], sums[w], bins_shifter(units[w]));
+    if (term != SUM_EXP) vec_store(units, exp_row_unit(row->max, row->exp, &unused));
+    for (int w = 0; w < VEC_WIDTH; w++) bins_add_total(&bins[w], sums[w], term == SUM_EXP ? BINS_WHOLE_SHIFTER : bins_shifter(units[w]));
 }
 
-/* Sum of a term over the classes, a row a lane, wide. ties: of SUM_EXP_BUT_MAX. Half a block at a time, four of its steps side
+/* Sum of a term over the classes, a row a lane, wide. Half a block at a time, four of its steps side
  * by side, so that the classes are taken in their order: out of it, the hardware would fetch none ahead. */
-MATH void lanes_sum(enum sum_term term, const struct lane_args *a, size_t classes, int vectors, const size_t lanes, const int far,
-                    wide sum[GROUP], veci ties[GROUP])
+MATH void lanes_sum(const enum sum_term term, const struct lane_args *a, size_t classes, int vectors, const size_t lanes, const int far,
+                    const int want_max, wide sum[GROUP], struct sum_notes notes[GROUP])
 {
     const struct lane_args own = *a;
     vec lane[GROUP][LANES];
     wide fold[GROUP][8];
-    const int binned = term == SUM_EXP_BUT_MAX && classes > BLOCK;
+    const int binned = (term == SUM_EXP || term == SUM_EXP_BUT_MAX || term == SUM_KEPT_BUT_MAX) && classes > BLOCK;
     if (binned) memset(a->bins, 0, (size_t)vectors * VEC_WIDTH * sizeof *a->bins);
     ROLLED for (int v = 0; v < vectors; v++) {
-        ties[v] = veci_set(0);
+        notes[v] = (struct sum_notes){veci_set(0), vec_set((real)-INFINITY)};
         ROLLED for (int k = 0; k < 8 && !binned; k++) fold[v][k] = wide_set(0.0);
     }
     for (size_t first = 0; first < classes; first += BLOCK) {
@@ -215,11 +216,11 @@ MATH void lanes_sum(enum sum_term term, const struct lane_args *a, size_t classe
                 const size_t at = half + l, steps = at < count ? (count - at + LANES - 1) / LANES : 0;
                 ROLLED for (int v = 0; v < vectors; v++) {
                     const struct row_lanes row = a->row[v];
-                    veci found = ties[v];
-                    vec value = steps >= HALF ? lane_sum(term, &own, &row, first + at, HALF, v, lanes, far, &found)
-                                : steps       ? lane_sum(term, &own, &row, first + at, steps, v, lanes, far, &found)
+                    struct sum_notes found = notes[v];
+                    vec value = steps >= HALF ? lane_sum(term, &own, &row, first + at, HALF, v, lanes, far, want_max, &found)
+                                : steps       ? lane_sum(term, &own, &row, first + at, steps, v, lanes, far, want_max, &found)
                                               : vec_set(0);
-                    ties[v] = found;
+                    notes[v] = found;
                     lane[v][l] = half ? vec_add(lane[v][l], value) : value;
                 }
             }
@@ -230,7 +231,7 @@ MATH void lanes_sum(enum sum_term term, const struct lane_args *a, size_t classe
                 low = wide_add(low, high);
                 fold[v][k] = binned ? low : wide_add(fold[v][k], low);
             }
-            if (binned) lanes_bin(fold_total(fold[v]), &a->row[v], a->bins + v * VEC_WIDTH);
+            if (binned) lanes_bin(term, fold_total(fold[v]), &a->row[v], a->bins + v * VEC_WIDTH);
         }
     }
     ROLLED for (int v = 0; v < vectors; v++) {
@@ -243,8 +244,8 @@ MATH void lanes_sum(enum sum_term term, const struct lane_args *a, size_t classe
 /* The same for one whole vector of rows, and any term. */
 static void lanes_sum_any(enum sum_term term, const struct lane_args *a, size_t classes, wide sum[GROUP])
 {
-    veci ties[GROUP];
-    lanes_sum(term, a, classes, 1, VEC_WIDTH, 0, sum, ties);
+    struct sum_notes notes[GROUP];
+    lanes_sum(term, a, classes, 1, VEC_WIDTH, 0, 0, sum, notes);
 }
 
 /* a: x, x2, w, row and target are used. */

@@ -86,7 +86,7 @@ MATH int tensor_is_plain(const struct row_tensor *tensor) { return tensor->dtype
 /* No options, nothing given, and nothing out of the ordinary wanted. */
 MATH int job_is_bare(const struct row_job *job)
 {
-    return !job->options && !job->have_state && !job->have_max && !job->max_only && !job->want_argmax;
+    return !job->options && !job->have_state && !job->have_max && !job->max_only && !job->want_argmax && !job->sums;
 }
 
 #endif

@@ -50,15 +50,17 @@ static void deliver_sums(struct row_job *job, struct row_pass *pass)
     real units[VEC_WIDTH];
     vec unused;
     for (size_t i = 0; job->sums && i < job->rows; i++) {
+        struct row_sums *sums = &pass->sums[i];
         if (job->classes <= BLOCK) {
             vec max = vec_set((real)job->max[i]);
             vec_store(units, exp_row_unit(max, exp_row_of(max), &unused));
-            pass->bins[i] = (struct bins){{0}};
-            bins_add_total(&pass->bins[i], pass->total[i], bins_shifter(units[0]));
+            sums->whole_bins = sums->others_bins = (struct bins){{0}};
+            bins_add_total(&sums->whole_bins, sums->whole, BINS_WHOLE_SHIFTER);
+            bins_add_total(&sums->others_bins, sums->others, bins_shifter(units[0]));
         }
-        job->sums[i].max = job->max[i];
-        job->sums[i].ties = pass->ties[i];
-        memcpy(job->sums[i].parts, pass->bins[i].part, sizeof pass->bins[i].part);
+        job->sums[i] = (xent_row_sum){.max = job->max[i], .ties = sums->ties, .classes = (double)job->classes};
+        memcpy(job->sums[i].parts, sums->others_bins.part, sizeof sums->others_bins.part);
+        memcpy(job->sums[i].whole, sums->whole_bins.part, sizeof sums->whole_bins.part);
     }
 }
 

@@ -43,11 +43,11 @@ MATH struct kept half_kept(const struct row_job *job, size_t i)
 
 /* What follows from the rows' maxima, for a group. */
 struct group_maxima {
-    real max[XENT_ROW_SLOTS], shift[XENT_ROW_SLOTS], magic[XENT_ROW_SLOTS], floor[XENT_ROW_SLOTS], unit[XENT_ROW_SLOTS];
+    real max[XENT_ROW_SLOTS], shift[XENT_ROW_SLOTS], magic[XENT_ROW_SLOTS], floor[XENT_ROW_SLOTS], unit[XENT_ROW_SLOTS], top[XENT_ROW_SLOTS];
 };
 
-/* From the rows' lanes' maxima, with room for whole vectors of rows; NULL: the maxima are given. */
-MATH void group_maxima_of(struct row_job *job, size_t first, size_t count, real (*lanes)[VEC_WIDTH], struct group_maxima *of)
+/* From the rows' lanes' maxima, with room for whole vectors of rows; NULL: the maxima are given. binned: unit is wanted. */
+MATH void group_maxima_of(struct row_job *job, size_t first, size_t count, real (*lanes)[VEC_WIDTH], const int binned, struct group_maxima *of)
 {
     for (size_t r = count; lanes && r % VEC_WIDTH; r++) vec_store(lanes[r], vec_set(0));
     for (size_t r = 0; r < count; r += VEC_WIDTH) {
@@ -58,10 +58,11 @@ MATH void group_maxima_of(struct row_job *job, size_t first, size_t count, real 
         vec_store(of->shift + r, exp.shift);
         vec_store(of->magic + r, exp.magic);
         vec_store(of->floor + r, exp.floor);
-        vec_store(of->unit + r, exp_row_unit(max, exp, &unused));
+        if (binned) vec_store(of->unit + r, exp_row_unit(max, exp, &unused));
+        vec_store(of->top + r, exp_scaled(max, exp));
     }
 }
-#define ROW_EXP(r) {vec_set(of.shift[r]), vec_set(of.magic[r]), vec_set(of.floor[r])}
+#define GROUP_EXP(of, r) {vec_set((of).shift[r]), vec_set((of).magic[r]), vec_set((of).floor[r])}
 
 /* A guess at a row's constants, and those of its group, from its first block. */
 MATH struct exp_row guess_of(const struct row_view *row, size_t classes, real *floor)
@@ -92,14 +93,15 @@ MATH void softmax_along(struct row_job *job, struct row_pass *pass, size_t first
     const int want_entropy = !plain && job->options && job->options->want_entropy, want_gap = !plain && wants_gap(job, with_target);
     const int want_out2 = !plain && job->out2.data, want_sums = plain || !(job->have_state || job->max_only);
     const int softmax = job->out.data && write == WRITE_SOFTMAX, options = !plain && job->options;
-    const int guess = !given && want_sums && classes > BLOCK && classes <= STRETCH, unpack = !packed && fits && (options || !guess);
+    const int guess = !given && want_sums && !job->sums && classes > BLOCK && classes <= STRETCH, unpack = !packed && fits && (options || !guess);
     const int stream = out_streams(job);
     struct row_operands from = {.w = plain_view(NULL)};
     struct row_lanes row = {.max = vec_set(0)};
     struct exp_row guessed = row.exp;
     real guessed_floor = 0;
     int have_guess = 0;
-    uint64_t holding[GROUP_ROWS]; /* 0: the guess was wrong */
+    int right[GROUP_ROWS]; /* the guess */
+    uint64_t holding[GROUP_ROWS]; /* of rows that are not spread */
     struct folds folds;
     folds_begin(&folds);
     if (!plain) from.w = weights_of(job), from.target = target_of(job);
@@ -112,8 +114,8 @@ MATH void softmax_along(struct row_job *job, struct row_pass *pass, size_t first
         if (row_ignored(job, first + r, with_target)) continue;
         kept[r] = (struct kept){NULL, 0};
         if (!options && out_keeps(job)) kept[r] = (struct kept){row_of(&job->out, first + r).data, classes};
-        else if (!options && fits && (guess || softmax)) kept[r] = (struct kept){scratch + r * pitch, classes};
-        else if (!options && softmax) kept[r] = half_kept(job, first + r);
+        else if (!options && !unpack && fits && (guess || softmax)) kept[r] = (struct kept){scratch + r * pitch, classes};
+        else if (!options && !unpack && softmax) kept[r] = half_kept(job, first + r);
         if (unpack) {
             struct row_view in = logits_of(job, first + r);
             x[r] = scratch + r * pitch;
@@ -130,16 +132,21 @@ MATH void softmax_along(struct row_job *job, struct row_pass *pass, size_t first
         } else if (!given) vec_store(lanes[r], along_max(&from.x, classes));
     }
     folds_end(&folds);
-    group_maxima_of(job, first, count, given ? NULL : lanes, &of);
-    /* Of all rows before the first is summed again, which would wait for it, and the next one in turn. */
+    group_maxima_of(job, first, count, given ? NULL : lanes, 1, &of);
     for (size_t r = 0; guess && r < count; r++) {
-        const int right = !row_ignored(job, first + r, with_target) && of.shift[r] == 0 && of.floor[r] == guessed_floor;
-        holding[r] = right ? chunks_holding(chunks + r * row_chunks, classes, vec_set(of.max[r])) : 0;
+        right[r] = !row_ignored(job, first + r, with_target) && of.shift[r] == 0 && of.floor[r] == guessed_floor;
+        if (!right[r]) continue;
+        struct row_sums found = {.ties = 0.0};
+        along_bin(sums + r * blocks, classes, BINS_WHOLE_SHIFTER, &found.whole_bins);
+        found.whole = bins_total(&found.whole_bins);
+        take_sums(job, pass, first + r, &found, of.top[r]);
+        /* Looked up for all rows before the first is summed again, which would wait for it, and the next one in turn. */
+        holding[r] = row_is_spread(found.whole, of.top[r], classes) ? 0 : chunks_holding(chunks + r * row_chunks, classes, vec_set(of.max[r]));
     }
     for (size_t r = 0; r < count; r++) {
         size_t i = first + r;
         if (row_ignored(job, i, with_target)) continue;
-        row = (struct row_lanes){.exp = ROW_EXP(r), .max = vec_set(of.max[r])};
+        row = (struct row_lanes){.exp = GROUP_EXP(of, r), .max = vec_set(of.max[r])};
         from.x = like;
         from.x.data = x[r];
         if (!plain && job->want_argmax) job->argmax[i] = along_argmax(&from.x, classes, of.max[r]);
@@ -154,20 +161,22 @@ MATH void softmax_along(struct row_job *job, struct row_pass *pass, size_t first
         row.max = vec_sub(row.max, row.exp.shift);
         row.exp.shift = vec_set(0);
         const double shifter = bins_shifter(of.unit[r]);
-        if (guess && holding[r]) {
-            pass->bins[i] = (struct bins){{0}};
-            pass->ties[i] = along_settle(&from.x, kept[r], classes, &row, of.max[r], holding[r], sums + r * blocks, shifter,
-                                         &pass->bins[i]);
-            pass->total[i] = bins_total(&pass->bins[i]);
-        } else
-            pass->total[i] = along_exp_sum(&from.x, kept[r], classes, &row, of.max[r] - of.shift[r], shifter, chunks + r * row_chunks,
-                                           sums + r * blocks, &pass->ties[i], &pass->bins[i]);
+        if (!guess || !right[r]) {
+            struct row_sums found = along_exp_sum(&from.x, kept[r], classes, &row, of.max[r] - of.shift[r], shifter,
+                                                  chunks + r * row_chunks, sums + r * blocks);
+            take_sums(job, pass, i, &found, of.top[r]);
+        } else if (holding[r]) {
+            struct bins bins = {{0}};
+            pass->ties[i] = along_settle(&from.x, kept[r], classes, &row, of.max[r], holding[r], sums + r * blocks);
+            along_bin(sums + r * blocks, classes, shifter, &bins);
+            pass->total[i] = bins_total(&bins);
+        }
     }
     finish_rows(job, pass, first, count, job->want_log || write == WRITE_LOG_SOFTMAX, softmax, with_target);
     for (size_t r = 0; r < count && (job->out.data || want_out2); r++) {
         size_t i = first + r;
         if (row_ignored(job, i, with_target)) continue;
-        row = (struct row_lanes){ROW_EXP(r), vec_set(of.max[r]), vec_set(pass->lift[i]), vec_set(pass->factor[i]), vec_set(pass->offset[i]),
+        row = (struct row_lanes){GROUP_EXP(of, r), vec_set(of.max[r]), vec_set(pass->lift[i]), vec_set(pass->factor[i]), vec_set(pass->offset[i]),
                                  vec_set(pass->top[i]), vec_set(pass->peak[i]), vec_set(0)};
         struct row_view out = row_of(&job->out, i);
         from.x = like;

@@ -6,17 +6,73 @@
 #include "lanes.h"
 #include "rows.h"
 
-/* Of wide rows: apart, so that what these loops need is not set up for narrow ones. */
-static __attribute__((noinline)) void lanes_exp_sum(const struct lane_args *a, size_t classes, int vectors, int far, wide sum[GROUP],
-                                                    veci ties[GROUP])
+/* The sums of rows of many classes: apart, so that what these loops need is not set up for few. With the maxima. */
+static __attribute__((noinline)) void lanes_whole(const struct lane_args *a, size_t classes, int vectors, size_t lanes, int far, wide sum[GROUP],
+                                                  struct sum_notes notes[GROUP])
 {
-    if (far) lanes_sum(SUM_EXP_BUT_MAX, a, classes, vectors, VEC_WIDTH, 1, sum, ties);
-    else lanes_sum(SUM_EXP_BUT_MAX, a, classes, vectors, VEC_WIDTH, 0, sum, ties);
+    if (lanes != VEC_WIDTH) lanes_sum(SUM_EXP, a, classes, 1, lanes, 0, 1, sum, notes);
+    else if (far) lanes_sum(SUM_EXP, a, classes, vectors, VEC_WIDTH, 1, 1, sum, notes);
+    else lanes_sum(SUM_EXP, a, classes, vectors, VEC_WIDTH, 0, 1, sum, notes);
 }
 
-static __attribute__((noinline)) void lanes_exp_sum_partial(const struct lane_args *a, size_t classes, size_t lanes, wide sum[GROUP], veci ties[GROUP])
+/* Those but for the maxima. kept: exponentials were, in a->x2. */
+static __attribute__((noinline)) void lanes_others(const struct lane_args *a, int kept, size_t classes, int vectors, size_t lanes,
+                                                   wide sum[GROUP], struct sum_notes notes[GROUP])
 {
-    lanes_sum(SUM_EXP_BUT_MAX, a, classes, 1, lanes, 0, sum, ties);
+    if (lanes != VEC_WIDTH && kept) lanes_sum(SUM_KEPT_BUT_MAX, a, classes, 1, lanes, 0, 0, sum, notes);
+    else if (lanes != VEC_WIDTH) lanes_sum(SUM_EXP_BUT_MAX, a, classes, 1, lanes, 0, 0, sum, notes);
+    else if (kept) lanes_sum(SUM_KEPT_BUT_MAX, a, classes, vectors, VEC_WIDTH, 0, 0, sum, notes);
+    else lanes_sum(SUM_EXP_BUT_MAX, a, classes, vectors, VEC_WIDTH, 0, 0, sum, notes);
+}
+
+/* A guess at the constants of a vector of rows, from their first classes. */
+static struct exp_row lanes_guess(struct lane_view x, size_t lanes)
+{
+    vec max = lanes_load(x, 0, lanes);
+    for (ptrdiff_t j = 1; j < 4; j++) max = vec_max(lanes_load(x, j * x.stride, lanes), max);
+    return exp_row_of(vec_select(vec_less(vec_abs(max), vec_set(EXP_SHIFT_FROM)), max, vec_set(0)));
+}
+
+/* Of a vector of rows, v, whose whole sums are given: the others' where they are needed, and what the state is made of. a: as for
+ * the whole sums; x: the rows, if exponentials were kept in a->store. */
+MATH void lanes_choose(const struct row_job *job, struct row_pass *pass, size_t first, const struct lane_args *a, const struct lane_view *x, int v,
+                       size_t lanes, wide whole)
+{
+    struct row_sums found[VEC_WIDTH];
+    struct lane_args own = *a;
+    total totals[VEC_WIDTH];
+    real top[VEC_WIDTH];
+    int left = 0;
+    own.row += v;
+    own.bins += v * VEC_WIDTH;
+    own.x.data += v * own.x.vector_step;
+    if (x) {
+        own.x2 = (struct lane_view){a->store.data + v * a->store.vector_step, a->store.stride, 0};
+        own.x = (struct lane_view){x->data + v * x->vector_step, x->stride, 0};
+    }
+    wide_store_total(totals, whole);
+    vec_store(top, exp_scaled(own.row->max, own.row->exp));
+    for (int w = 0; w < VEC_WIDTH; w++) {
+        found[w] = (struct row_sums){.whole = totals[w], .others = totals[w]};
+        if (job->sums) found[w].whole_bins = own.bins[w];
+        left |= job->sums || !row_is_spread(totals[w], top[w], job->classes);
+    }
+    if (left) {
+        wide sum[GROUP];
+        struct sum_notes notes[GROUP];
+        real nowhere[VEC_WIDTH];
+        double ties[VEC_WIDTH];
+        own.store = (struct lane_view){nowhere, 0, 0};
+        lanes_others(&own, x != NULL, job->classes, 1, lanes, sum, notes);
+        wide_store_total(totals, sum[0]);
+        wide_store(ties, wide_from_int(notes[0].ties));
+        for (int w = 0; w < VEC_WIDTH; w++) {
+            found[w].others = totals[w];
+            found[w].ties = ties[w];
+            if (job->sums) found[w].others_bins = own.bins[w];
+        }
+    }
+    for (int w = 0; w < VEC_WIDTH; w++) take_sums(job, pass, first + (size_t)(v * VEC_WIDTH + w), &found[w], top[w]);
 }
 
 /* Row i of a view. */
@@ -75,29 +131,45 @@ MATH void softmax_lanes(struct row_job *job, struct row_pass *pass, size_t first
     const size_t classes = job->classes;
     const struct lane_view none = {NULL, 0, 0}, copy = {tile, vectors * VEC_WIDTH, VEC_WIDTH};
     const int far = vectors == GROUP && !tile && classes > DIRECT_TILE * sizeof(real) / DIRECT_BYTES;
-    int keep = write == WRITE_SOFTMAX && to->out.data && !job->have_state && !job->options;
+    const int many = classes > SPREAD_CLASSES || job->sums; /* parts of rows may be of a longer one */
+    int keep = write == WRITE_SOFTMAX && to->out.data && !job->have_state && !job->options && (tile || !many || to->out.data != x.data);
+    /* By a guess at the maxima, of rows that are not wanted again. */
+    const int once = many && job_is_bare(job) && !(tile && write == WRITE_LOG_SOFTMAX);
     /* options come with whole single vectors only: see rows_are_direct */
     int want_entropy = options && job->options->want_entropy, want_gap = options && wants_gap(job, with_target);
     real nowhere[VEC_WIDTH];
     struct row_lanes row[GROUP];
     struct row_target target = target_of(job);
     struct row_view weights = weights_of(job);
-    struct lane_args a = {x, x2, &weights, {nowhere, 0, 0}, row, pass->bins + first, &target};
+    struct bins bins[GROUP * VEC_WIDTH];
+    struct lane_args a = {x, x2, &weights, {nowhere, 0, 0}, row, bins, &target};
     const size_t rows = job->rows - first < (size_t)vectors * lanes ? job->rows - first : (size_t)vectors * lanes;
     vec max[GROUP];
     wide sum[GROUP];
     veci ties[GROUP];
+    struct sum_notes notes[GROUP];
     if (with_target) lanes_target_logits(job, pass, first, rows, x);
 #define SLOT(v) (first + (size_t)(v) * VEC_WIDTH)
     if (keep) a.store = tile ? copy : to->out;
-    if (job->have_state || job->have_max)
+    if (once) {
+        for (int v = 0; v < vectors; v++) {
+            struct lane_view part = x;
+            part.data += v * x.vector_step;
+            row[v].exp = lanes_guess(part, lanes);
+        }
+        lanes_whole(&a, classes, vectors, lanes, far, sum, notes);
+        for (int v = 0; v < vectors; v++) max[v] = vec_add(notes[v].max, vec_set(0)); /* a zero maximum is +0 */
+    } else if (job->have_state || job->have_max)
         UNROLL for (int v = 0; v < vectors; v++) max[v] = vec_load_double(job->max + SLOT(v));
     else if (tile) lanes_max(x, copy, classes, vectors, lanes, 0, max);
     else if (far) lanes_max(x, none, classes, vectors, lanes, 1, max);
     else lanes_max(x, none, classes, vectors, lanes, 0, max);
-    if (tile) a.x = copy;
+    if (tile && !once) a.x = copy;
+    int right = once;
     UNROLL for (int v = 0; v < vectors; v++) {
-        row[v].exp = exp_row_of(max[v]);
+        struct exp_row exp = exp_row_of(max[v]);
+        if (once) right &= exp_row_same(exp, row[v].exp);
+        row[v].exp = exp;
         row[v].max = max[v];
         vec_store_double(job->max + SLOT(v), max[v]);
     }
@@ -113,10 +185,15 @@ MATH void softmax_lanes(struct row_job *job, struct row_pass *pass, size_t first
         lanes_sum_any(SUM_ENTROPY, &a, classes, sum);
         wide_store_total(pass->entropy + first, sum[0]);
     }
-    if (!job->have_state && !job->max_only) {
+    if (!job->have_state && !job->max_only && many) {
+        if (!right) lanes_whole(&a, classes, vectors, lanes, far, sum, notes);
+        for (int v = 0; v < vectors; v++) lanes_choose(job, pass, first, &a, keep ? &x : NULL, v, lanes, sum[v]);
+    } else if (!job->have_state && !job->max_only) {
         if (classes - 1 < TILE_CLASSES / (size_t)vectors) lanes_sum_narrow(SUM_EXP_BUT_MAX, &a, classes, vectors, lanes, sum, ties);
-        else if (lanes == VEC_WIDTH) lanes_exp_sum(&a, classes, vectors, far, sum, ties);
-        else lanes_exp_sum_partial(&a, classes, lanes, sum, ties);
+        else {
+            lanes_others(&a, 0, classes, vectors, lanes, sum, notes);
+            UNROLL for (int v = 0; v < vectors; v++) ties[v] = notes[v].ties;
+        }
         UNROLL for (int v = 0; v < vectors; v++) {
             wide_store_total(pass->total + SLOT(v), sum[v]);
             wide_store(pass->ties + SLOT(v), wide_from_int(ties[v]));

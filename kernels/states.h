@@ -40,14 +40,20 @@ static void kernel_close(const struct state_job *job)
 {
     for (size_t i = 0; i < job->count; i++) {
         const xent_row_sum *sum = &job->sums[i];
-        struct bins bins;
-        memcpy(bins.part, sum->parts, sizeof bins.part);
-        total totals[VEC_WIDTH];
-        double rest[VEC_WIDTH];
-        for (size_t w = 0; w < VEC_WIDTH; w++) totals[w] = bins_total(&bins);
+        struct row_sums found = {.ties = sum->ties};
+        memcpy(found.others_bins.part, sum->parts, sizeof found.others_bins.part);
+        memcpy(found.whole_bins.part, sum->whole, sizeof found.whole_bins.part);
+        found.others = bins_total(&found.others_bins);
+        found.whole = bins_total(&found.whole_bins);
         vec max = vec_set((real)sum->max);
-        wide others = wide_sub(wide_set(sum->ties), wide_set(1.0));
-        wide_store(rest, wide_add(wide_mul(wide_load_total(totals), row_inverse(max, exp_row_of(max))), others));
+        struct exp_row exp = exp_row_of(max);
+        real top[VEC_WIDTH];
+        total totals[VEC_WIDTH];
+        double ties[VEC_WIDTH], rest[VEC_WIDTH];
+        vec_store(top, exp_scaled(max, exp));
+        for (size_t w = 0; w < VEC_WIDTH; w++) totals[w] = sums_choose(&found, top[0], (size_t)sum->classes, &ties[w]);
+        wide others = wide_sub(wide_load(ties), wide_set(1.0));
+        wide_store(rest, wide_add(wide_mul(wide_load_total(totals), row_inverse(max, exp)), others));
         job->merged[i] = (xent_row_state){sum->max, rest[0]};
     }
 }

@@ -25,6 +25,9 @@
 #define STEPS 8
 #define BLOCK (LANES * STEPS)
 
+/* Rows of more classes than these may be spread: see finish.h. */
+#define SPREAD_CLASSES 40
+
 enum sum_term {
     SUM_EXP,          /* exp_scaled(x), elements equal to the maximum included */
     SUM_EXP_BUT_MAX,  /* the same, these counted instead of added */
@@ -71,6 +74,12 @@ MATH vec weighted_target(vec x2, vec w, const struct row_target *target)
     vec t = target->has_second ? vec_fma(x2, target->keep, target->spread) : vec_set(1);
     return target->has_weight ? vec_mul(w, t) : t;
 }
+
+/* What is noted beside a sum. */
+struct sum_notes {
+    veci ties; /* of SUM_..._BUT_MAX */
+    vec max;   /* of x, NaN passed over, where that is asked for */
+};
 
 /* The term of one vector. *stored is exp_scaled(x), maximum included. */
 MATH vec sum_value(const enum sum_term term, vec x, vec x2, vec w, const struct row_lanes *row,

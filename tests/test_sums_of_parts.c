@@ -125,7 +125,7 @@ static void parts_give_the_whole(xent_tier tier)
 static void different_maxima_are_refused(xent_tier tier)
 {
     (void)tier;
-    const xent_row_sum a[2] = {{1, 1, {0}}, {2, 1, {0}}}, b[2] = {{1, 0, {0}}, {3, 1, {0}}};
+    const xent_row_sum a[2] = {{.max = 1, .ties = 1}, {.max = 2, .ties = 1}}, b[2] = {{.max = 1}, {.max = 3, .ties = 1}};
     xent_row_sum merged[2];
     xent_error error;
     guarded_fill(merged, sizeof merged);

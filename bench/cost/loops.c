@@ -15,10 +15,10 @@ void loads1_row_max(const real *x, real lanes[VEC_WIDTH]);
 void loads1_row_max(const real *x, real lanes[VEC_WIDTH]) { vec_store(lanes, run_max(x, COUNT)); }
 
 MATH void row_exp_sum(const enum sum_term term, const real *x, real *store, size_t blocks, const struct row_lanes *row,
-                      total *sums, struct block_notes *notes)
+                      total *sums, struct sum_notes *notes)
 {
     struct row_lanes constants = *row;
-    struct block_notes so_far = {veci_set(0), vec_set((real)-INFINITY)};
+    struct sum_notes so_far = {veci_set(0), vec_set((real)-INFINITY)};
     constants.exp.shift = vec_set(0); /* as in along_exp */
     for (size_t b = 0; b < blocks; b++) {
         struct block_args a = {.x = x + b * BLOCK, .store = store + b * BLOCK, .row = &constants};
@@ -28,9 +28,9 @@ MATH void row_exp_sum(const enum sum_term term, const real *x, real *store, size
 }
 
 #define ROW_EXP_SUM(name, term)                                                                                  \
-    void stores1_row_##name(const real *, real *, size_t, const struct row_lanes *, total *, struct block_notes *); \
+    void stores1_row_##name(const real *, real *, size_t, const struct row_lanes *, total *, struct sum_notes *); \
     void stores1_row_##name(const real *x, real *store, size_t blocks, const struct row_lanes *row, total *sums,    \
-                            struct block_notes *notes)                                                              \
+                            struct sum_notes *notes)                                                              \
     {                                                                                                               \
         row_exp_sum(term, x, store, blocks, row, sums, notes);                                                      \
     }

@@ -204,7 +204,9 @@ typedef struct xent_row_state {
 typedef struct xent_row_sum {
     double max;      /* of the whole row */
     double ties;     /* elements equal to it */
-    double parts[5]; /* of the library's own scale, which depends on the dtype */
+    double parts[5]; /* without these; of the library's own scale, which depends on the dtype */
+    double whole[5]; /* with them */
+    double classes;  /* of the part */
 } xent_row_sum;
 
 /* Every options struct begins with its own size, is set up by its init function to

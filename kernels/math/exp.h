@@ -141,6 +141,13 @@ MATH struct exp_row exp_row_of(vec max)
                                        vec_fma(k, vec_set((real)span), vec_set((real)(-low - EXP_REACH))))};
 }
 
+/* Whether a guess, which never shifts, was right: the span's floor tells. */
+MATH int exp_row_same(struct exp_row row, struct exp_row guess)
+{
+    vec differ = vec_add(vec_abs(row.shift), vec_abs(vec_sub(row.floor, guess.floor)));
+    return !mask_any(vec_less(vec_set(0), differ));
+}
+
 /* 2^(k - j), j being the maximum, less the row's shift, in whole octaves, *octaves: exp_scaled(max) times this is
  * EXP_ROW_SCALE, to half an octave. */
 MATH vec exp_row_unit(vec max, struct exp_row row, vec *octaves)

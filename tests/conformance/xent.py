@@ -28,7 +28,7 @@ class RowState(Structure):
 
 
 class RowSum(Structure):
-    _fields_ = [("max", c_double), ("ties", c_double), ("parts", c_double * 5)]
+    _fields_ = [("max", c_double), ("ties", c_double), ("parts", c_double * 5), ("whole", c_double * 5), ("classes", c_double)]
 
 
 class Error(Structure):
