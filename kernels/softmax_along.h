@@ -145,7 +145,8 @@ MATH void softmax_along(struct row_job *job, struct row_pass *pass, size_t first
     }
     for (size_t r = 0; r < count; r++) {
         size_t i = first + r;
-        if (row_ignored(job, i, with_target)) continue;
+        const int summed = guess && right[r];
+        if (row_ignored(job, i, with_target) || (plain && summed && !holding[r])) continue;
         row = (struct row_lanes){.exp = GROUP_EXP(of, r), .max = vec_set(of.max[r])};
         from.x = like;
         from.x.data = x[r];
@@ -161,7 +162,7 @@ MATH void softmax_along(struct row_job *job, struct row_pass *pass, size_t first
         row.max = vec_sub(row.max, row.exp.shift);
         row.exp.shift = vec_set(0);
         const double shifter = bins_shifter(of.unit[r]);
-        if (!guess || !right[r]) {
+        if (!summed) {
             struct row_sums found = along_exp_sum(&from.x, kept[r], classes, &row, of.max[r] - of.shift[r], shifter,
                                                   chunks + r * row_chunks, sums + r * blocks);
             take_sums(job, pass, i, &found, of.top[r]);

@@ -35,8 +35,8 @@ static struct exp_row lanes_guess(struct lane_view x, size_t lanes)
 
 /* Of a vector of rows, v, whose whole sums are given: the others' where they are needed, and what the state is made of. a: as for
  * the whole sums; x: the rows, if exponentials were kept in a->store. */
-MATH void lanes_choose(const struct row_job *job, struct row_pass *pass, size_t first, const struct lane_args *a, const struct lane_view *x, int v,
-                       size_t lanes, wide whole)
+static __attribute__((noinline)) void lanes_choose(const struct row_job *job, struct row_pass *pass, size_t first, const struct lane_args *a,
+                                                   const struct lane_view *x, int v, size_t lanes, wide whole)
 {
     struct row_sums found[VEC_WIDTH];
     struct lane_args own = *a;
