@@ -378,7 +378,7 @@ MATH void along_bin(const total *sums, size_t classes, double shifter, struct bi
 }
 
 /* The sum of a block's exp_scaled but those of elements equal to the maximum, which are counted. a->x2: what is kept of it, or NULL. */
-static __attribute__((noinline)) total block_others(const struct block_args *a, size_t count, int64_t *ties)
+MATH total block_others(const struct block_args *a, size_t count, int64_t *ties)
 {
     real tile[BLOCK];
     struct sum_notes notes = {veci_set(0), vec_set(0)};

@@ -95,10 +95,17 @@ struct row_sums {
 };
 
 /* See finish.h. top: exp_scaled(max), which is 0 or NaN where the maximum is infinite. */
+MATH double spread_from(real top, size_t classes) { return (classes > BLOCK / 2 ? 3.0 : 2.5) * (double)top; }
 MATH int row_is_spread(total whole, real top, size_t classes)
 {
-    const double times = classes > BLOCK / 2 ? 3.0 : 2.0;
-    return classes > SPREAD_CLASSES && total_rounded(whole) > times * (double)top;
+    return classes > SPREAD_CLASSES && total_rounded(whole) > spread_from(top, classes);
+}
+
+/* Whether that needs to be looked at, where others and ties are known already: they make whole, but for a few roundings. */
+MATH int row_may_be_spread(total others, double ties, real top, size_t classes)
+{
+    const double whole = total_rounded(others) + ties * (double)top;
+    return classes > SPREAD_CLASSES && whole > spread_from(top, classes) * (1.0 - 0x1p-16);
 }
 
 #endif

@@ -9,9 +9,9 @@
  *              target attains the max; elsewhere softmax(x_y) is at most 1/2
  *
  * total is the sum of exp_scaled(x_j) but those of the ties, which equal the maximum: nothing may be lost of
- * rest, which has no bound below. But a row of more than SPREAD_CLASSES classes is spread if the sum of all, whole, is more than twice
- * exp_scaled(max), or three times if it has more than half a block of classes, and so one more addition to each term: then rest is more
- * than 1, or 2, and log1p(rest) as good as where the maximum is left out, though rest was added to its exponential, which is taken off
+ * rest, which has no bound below. But a row of more than SPREAD_CLASSES classes is spread if the sum of all, whole, is more than 2.5
+ * times exp_scaled(max), or 3 times if it has more than half a block of classes, and so one more addition to each term: then
+ * log1p(rest) is as good as where the maximum is left out, though rest was added to its exponential, which is taken off
  * again, as that of the only tie. So nobody needs to know the maximum before such a row's sum.
  *
  * rest, and what is made of it, are wide until the one rounding at the end. A row whose
@@ -33,6 +33,7 @@ struct row_pass {
     real target_logit[XENT_ROW_SLOTS];
     total gap[XENT_ROW_SLOTS], mass[XENT_ROW_SLOTS], entropy[XENT_ROW_SLOTS]; /* sums of these terms */
     struct row_sums sums[XENT_ROW_SLOTS]; /* where the job asks for them */
+    int few_spread;                       /* among the rows so far: a hint */
     double target_share[XENT_ROW_SLOTS];  /* softmax(x_y) */
     double target_rest[XENT_ROW_SLOTS];   /* 1 - softmax(x_y) */
     double target_loss[XENT_ROW_SLOTS];   /* (max - x_y) + log1p(rest) */

@@ -71,6 +71,7 @@ static void softmax_job(struct row_job *job, enum write_term write, int with_tar
     memset(pass.total, 0, slots * sizeof *pass.total);
     memset(pass.ties, 0, slots * sizeof *pass.ties);
     memset(pass.target_logit, 0, slots * sizeof *pass.target_logit);
+    pass.few_spread = 0;
     if (rows_are_direct(job)) {
         softmax_direct(job, &pass, write, with_target);
         deliver_sums(job, &pass);

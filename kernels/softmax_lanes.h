@@ -21,7 +21,11 @@ static __attribute__((noinline)) void lanes_others(const struct lane_args *a, in
 {
     if (lanes != VEC_WIDTH && kept) lanes_sum(SUM_KEPT_BUT_MAX, a, classes, 1, lanes, 0, 0, sum, notes);
     else if (lanes != VEC_WIDTH) lanes_sum(SUM_EXP_BUT_MAX, a, classes, 1, lanes, 0, 0, sum, notes);
-    else if (kept) lanes_sum(SUM_KEPT_BUT_MAX, a, classes, vectors, VEC_WIDTH, 0, 0, sum, notes);
+    else if (kept && vectors == 1 && classes <= TILE_CLASSES) {
+        veci ties[GROUP];
+        lanes_sum_narrow(SUM_KEPT_BUT_MAX, a, classes, 1, VEC_WIDTH, sum, ties);
+        notes[0].ties = ties[0];
+    } else if (kept) lanes_sum(SUM_KEPT_BUT_MAX, a, classes, vectors, VEC_WIDTH, 0, 0, sum, notes);
     else lanes_sum(SUM_EXP_BUT_MAX, a, classes, vectors, VEC_WIDTH, 0, 0, sum, notes);
 }
 

@@ -69,22 +69,26 @@ MATH vec short_guess(const void *row, const xent_dtype dtype, size_t classes)
     return vec_set(max < EXP_SHIFT_FROM && max > -EXP_SHIFT_FROM ? max : 0);
 }
 
-/* Maxima, exponentials and their sums, by one guess for all rows or, again, by what follows from the maxima. */
-MATH void short_exps(const xent_dtype dtype, const struct row_job *job, vec guess, int again, int with_target, struct short_group *g)
+/* Exponentials and their sums: by one guess at the maxima, which are found on the way, or, known, by g->of; then without the maxima,
+ * and in g->lanes are the ties. */
+MATH void short_exps(const xent_dtype dtype, const struct row_job *job, vec guess, const int known, int with_target, struct short_group *g)
 {
     struct exp_row exp = exp_row_of(guess);
     const size_t classes = job->classes, whole = classes / VEC_WIDTH * VEC_WIDTH, bytes = classes * dtype_size(dtype), pitch = g->pitch;
     const size_t first = g->first, count = g->count;
+    real terms[BLOCK];
+    vec none = vec_set((real)-INFINITY), zero = vec_set(0);
+    for (size_t j = 0; known && j < pitch; j += VEC_WIDTH) vec_store(terms + j, zero);
     for (size_t r = 0; r < count; r++) {
         const void *row = row_start(&job->in, dtype, first + r);
         real last[2 * VEC_WIDTH], *kept = g->kept + r * pitch;
-        vec none = vec_set((real)-INFINITY), max = none;
+        struct row_lanes of = {.exp = exp, .max = none};
         if (row_ignored(job, first + r, with_target)) {
-            vec_store(g->lanes[r], guess);
+            vec_store(g->lanes[r], known ? zero : guess);
             g->sums[r] = fold8_zero();
             continue;
         }
-        if (again) exp = (struct exp_row){vec_set(0), vec_set(g->of.magic[r]), vec_set(g->of.floor[r])};
+        if (known) of = (struct row_lanes){.exp = {zero, vec_set(g->of.magic[r]), vec_set(g->of.floor[r])}, .max = vec_set(g->of.max[r])};
         /* Where the next group's row is likely to be, of this job or the next, and where this one goes to. No pass but this
          * one computes for long enough to hide what memory takes. */
         fetch((uintptr_t)row + count * bytes, bytes);
@@ -97,85 +101,104 @@ MATH void short_exps(const xent_dtype dtype, const struct row_job *job, vec gues
             vec_store(last + VEC_WIDTH, none);
             tail = last + (VEC_WIDTH - (classes - whole));
         }
+        struct sum_notes notes = {veci_set(0), none};
         size_t j = 0;
         for (; j < classes; j += VEC_WIDTH) {
-            vec x;
+            vec x, e;
             if (dtype == REAL_DTYPE) x = vec_load(j < whole ? (const real *)row + j : last);
             else if (j < whole) x = packed_load(row, dtype, j);
             else x = vec_load(tail);
-            max = vec_max(x, max);
-            vec_store(kept + j, exp_scaled(x, exp));
+            if (known) vec_store(terms + j, sum_value(SUM_EXP_BUT_MAX, x, zero, zero, &of, NULL, &e, &notes.ties));
+            else {
+                notes.max = vec_max(x, notes.max);
+                e = exp_scaled(x, of.exp);
+            }
+            vec_store(kept + j, e);
         }
-        for (; j < pitch; j += VEC_WIDTH) vec_store(kept + j, vec_set(0));
-        g->sums[r] = tree_sum(kept, pitch / LANES);
-        vec_store(g->lanes[r], max);
+        for (; j < pitch; j += VEC_WIDTH) vec_store(kept + j, zero);
+        g->sums[r] = tree_sum(known ? terms : kept, pitch / LANES);
+        vec_store(g->lanes[r], known ? vec_from_bits(notes.ties) : notes.max);
     }
 }
 
-/* The same of rows that are never spread: the maxima come first. */
-MATH void short_few(struct row_job *job, struct row_pass *pass, int with_target, struct short_group *g)
+/* Maxima alone. */
+MATH void short_maxima(const xent_dtype dtype, const struct row_job *job, int with_target, struct short_group *g)
 {
+    const size_t classes = job->classes, whole = classes / VEC_WIDTH * VEC_WIDTH;
     for (size_t r = 0; r < g->count; r++) {
-        const real *x = row_start(&job->in, REAL_DTYPE, g->first + r);
-        vec_store(g->lanes[r], row_ignored(job, g->first + r, with_target) ? vec_set(0) : run_max(x, job->classes));
+        const void *row = row_start(&job->in, dtype, g->first + r);
+        vec max = vec_set((real)-INFINITY), last = max;
+        vec_store(g->lanes[r], vec_set(0));
+        if (row_ignored(job, g->first + r, with_target)) continue;
+        if (dtype == REAL_DTYPE) last = vec_load_partial((const real *)row + whole, classes - whole, last);
+        else last = packed_load(row, dtype, classes - VEC_WIDTH);
+        for (size_t j = 0; j < whole; j += VEC_WIDTH) max = vec_max(packed_load(row, dtype, j), max);
+        vec_store(g->lanes[r], vec_max(last, max));
     }
-    group_maxima_of(job, g->first, g->count, g->lanes, 0, &g->of);
+}
+
+/* The rows' sums, a vector of them at once; for one row, as in a small call, that would be all for nothing. */
+MATH void short_totals(struct short_group *g, total *totals)
+{
+    if (g->count == 1) totals[0] = fold8_total(g->sums[0]);
+    for (size_t r = g->count; g->count > 1 && r % VEC_WIDTH; r++) g->sums[r] = fold8_zero();
+    for (size_t r = 0; g->count > 1 && r < g->count; r += VEC_WIDTH) wide_store_total(totals + r, fold8_totals(g->sums + r));
+}
+
+/* The state's sums where maxima were known. Returns the number of rows that are not spread. */
+MATH size_t short_take_known(const struct row_job *job, struct row_pass *pass, struct short_group *g)
+{
+    total *totals = pass->total + g->first;
+    double *ties = pass->ties + g->first;
+    size_t others = 0;
+    short_totals(g, totals);
     for (size_t r = 0; r < g->count; r++) {
-        const size_t i = g->first + r;
+        struct row_sums sums = {.others = totals[r]};
+        sums.ties = (double)(veci_reduce_add(vec_bits(vec_load(g->lanes[r]))) - ties_beyond(job->classes, g->of.max[r]));
+        ties[r] = sums.ties;
+        others++;
+        if (!row_may_be_spread(totals[r], ties[r], g->of.top[r], job->classes)) continue;
+        sums.whole = fold8_total(tree_sum(g->kept + r * g->pitch, g->pitch / LANES));
+        totals[r] = sums_choose(&sums, g->of.top[r], job->classes, &ties[r]);
+        others -= (size_t)row_is_spread(sums.whole, g->of.top[r], job->classes);
+    }
+    return others;
+}
+
+/* And where they were guessed. */
+MATH size_t short_take_guessed(const struct row_job *job, struct row_pass *pass, int with_target, struct short_group *g)
+{
+    total *totals = pass->total + g->first;
+    uint32_t others = 0; /* rows that are not spread: which they are could not be predicted */
+    real tile[BLOCK];
+    short_totals(g, totals);
+    for (size_t r = 0; r < g->count; r++) {
+        others |= (uint32_t)!row_is_spread(totals[r], g->of.top[r], job->classes) << r;
+        totals[r] = total_less(totals[r], g->of.top[r]);
+        pass->ties[g->first + r] = 1.0;
+    }
+    for (uint32_t left = others; left; left &= left - 1) {
+        const size_t r = (size_t)__builtin_ctz(left), i = g->first + r;
         if (row_ignored(job, i, with_target)) continue;
-        struct row_lanes row = {.exp = GROUP_EXP(g->of, r), .max = vec_set(g->of.max[r])};
-        struct block_args a = {.x = row_start(&job->in, REAL_DTYPE, i), .store = g->kept + r * g->pitch, .row = &row};
-        struct sum_notes notes = {veci_set(0), vec_set(0)};
-        pass->total[i] = fold8_total(block_sum(SUM_EXP_BUT_MAX, &a, job->classes, 0, &notes));
-        pass->ties[i] = (double)(veci_reduce_add(notes.ties) - ties_beyond(job->classes, g->of.max[r]));
-    }
-}
-
-/* The same of others. Returns 0, and has written nothing, where a row has to be shifted: that is not worth a subtraction here. */
-MATH int short_many(const xent_dtype dtype, struct row_job *job, struct row_pass *pass, int with_target, struct short_group *g)
-{
-    const size_t classes = job->classes, count = g->count;
-    vec guess = short_guess(row_start(&job->in, dtype, g->first), dtype, classes);
-    total *whole = pass->total + g->first;
-    real floor[VEC_WIDTH], tile[BLOCK];
-    vec_store(floor, exp_row_of(guess).floor);
-    for (int again = 0; again < 2; again++) {
-        int shifted = 0, wrong = 0;
-        short_exps(dtype, job, guess, again, with_target, g);
-        group_maxima_of(job, g->first, count, g->lanes, 0, &g->of);
-        for (size_t r = 0; r < count; r++) {
-            shifted |= g->of.shift[r] != 0;
-            wrong |= g->of.floor[r] != floor[0];
-        }
-        if (shifted) return 0;
-        if (!wrong) break;
-    }
-    /* A vector of rows is folded at once; for one row, as in a small call, that would be all for nothing. */
-    for (size_t r = count; count > 1 && r % VEC_WIDTH; r++) g->sums[r] = fold8_zero();
-    if (count == 1) whole[0] = fold8_total(g->sums[0]);
-    for (size_t r = 0; count > 1 && r < count; r += VEC_WIDTH) wide_store_total(whole + r, fold8_totals(g->sums + r));
-    for (size_t r = 0; r < count; r++) {
-        const size_t i = g->first + r;
-        const int spread = row_is_spread(whole[r], g->of.top[r], classes);
-        pass->ties[i] = 1.0;
-        if (spread) whole[r] = total_less(whole[r], g->of.top[r]);
-        if (spread || row_ignored(job, i, with_target)) continue;
         struct row_view in = row_of(&job->in, i);
         struct row_lanes row = {.max = vec_set(g->of.max[r])};
-        struct block_args a = {.x = row_read(&in, 0, classes, tile), .x2 = g->kept + r * g->pitch, .row = &row};
-        int64_t ties = -ties_beyond(classes, g->of.max[r]);
-        whole[r] = block_others(&a, classes, &ties);
+        struct block_args a = {.x = row_read(&in, 0, job->classes, tile), .x2 = g->kept + r * g->pitch, .row = &row};
+        int64_t ties = -ties_beyond(job->classes, g->of.max[r]);
+        totals[r] = block_others(&a, job->classes, &ties);
         pass->ties[i] = (double)ties;
     }
-    return 1;
+    return (size_t)__builtin_popcount(others);
 }
 
 /* Packed rows of at most a block, with nothing given: softmax_along without all that these have no use
- * for. dtype: of the logits. Returns 0 where that can't be done. */
+ * for. dtype: of the logits. The maxima are guessed unless most rows so far were not spread, or none can be. Returns 0, and has written
+ * nothing, where a row has to be shifted: that is not worth a subtraction here. */
 MATH int softmax_short_of(const xent_dtype dtype, struct row_job *job, struct row_pass *pass, size_t first, size_t count, enum write_term write,
                           int with_target)
 {
     struct short_group g;
+    int known = job->classes <= SPREAD_CLASSES || pass->few_spread, shifted = 0, wrong = 0;
+    real floor[VEC_WIDTH];
     g.first = first;
     g.count = count;
     g.pitch = (job->classes + LANES - 1) / LANES * LANES;
@@ -183,8 +206,22 @@ MATH int softmax_short_of(const xent_dtype dtype, struct row_job *job, struct ro
         int64_t y = job->target[i];
         pass->target_logit[i] = y >= 0 ? read_one(row_start(&job->in, dtype, i), dtype, y) : (real)-INFINITY;
     }
-    if (job->classes <= SPREAD_CLASSES && dtype == REAL_DTYPE) short_few(job, pass, with_target, &g);
-    else if (!short_many(dtype, job, pass, with_target, &g)) return 0;
+    if (known) short_maxima(dtype, job, with_target, &g);
+    else {
+        vec guess = short_guess(row_start(&job->in, dtype, first), dtype, job->classes);
+        vec_store(floor, exp_row_of(guess).floor);
+        short_exps(dtype, job, guess, 0, with_target, &g);
+    }
+    group_maxima_of(job, first, count, g.lanes, 0, &g.of);
+    for (size_t r = 0; r < count; r++) {
+        shifted |= g.of.shift[r] != 0;
+        wrong |= !known && g.of.floor[r] != floor[0];
+    }
+    if (shifted) return 0;
+    known |= wrong;
+    if (known) short_exps(dtype, job, vec_set(0), 1, with_target, &g);
+    const size_t others = known ? short_take_known(job, pass, &g) : short_take_guessed(job, pass, with_target, &g);
+    pass->few_spread = others > count / 2;
     finish_rows(job, pass, first, count, job->want_log || write == WRITE_LOG_SOFTMAX, job->out.data && write == WRITE_SOFTMAX, with_target);
     for (size_t r = 0; r < count && job->out.data; r++) short_write(dtype, job, pass, &g, r, write, with_target);
     return 1;
