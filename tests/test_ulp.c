@@ -145,6 +145,42 @@ static void far_gaps(void **state)
     assert_bounds_kept(KERNEL_cross_entropy);
 }
 
+/* ---- Rows about to be spread -------------------------------------------------------------- */
+
+/* Where a row's sum is 2.5 times its greatest term, or 3 times beyond 128 classes, the maximum becomes a part of it. */
+static void nearly_spread(void **state)
+{
+    static const int64_t widths[] = {40, 41, 100, 128, 129, 256, 257, 600};
+    enum { ROWS = 1000 };
+    (void)state;
+    xent_tier tiers[XENT_TIER_COUNT];
+    const size_t tier_count = check_tiers(tiers);
+    struct generator g = {90};
+    for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
+        const int64_t classes = widths[i];
+        struct problem problem = problem_make(KERNEL_cross_entropy, ROWS, classes, NORMAL, 1, NO_COEFFICIENTS);
+        for (int64_t row = 0; row < ROWS; row++) {
+            float *x = problem.x + row * classes;
+            const int64_t lead = (int64_t)generate_below(&g, (uint32_t)classes);
+            const float high = generate_uniform(&g, -40, 80);
+            const double wanted = (classes > 128 ? 2 : 1.5) * (double)generate_uniform(&g, 0.9f, 1.3f);
+            double sum = 0;
+            for (int64_t j = 0; j < classes; j++) {
+                x[j] = generate_uniform(&g, -4, 4);
+                if (j != lead) sum += exp((double)x[j]);
+            }
+            for (int64_t j = 0; j < classes; j++) x[j] = fminf(high, (float)((double)high + (double)x[j] + log(wanted / sum)));
+            x[lead] = high;
+            problem.y[row] = generate_below(&g, 4) == 0 ? 0 : lead;
+        }
+        struct expectation expectation = expect(&problem);
+        for (size_t t = 0; t < tier_count; t++) check_tier(&problem, &expectation, tiers[t]);
+        expectation_free(&expectation);
+        problem_free(&problem);
+    }
+    assert_bounds_kept(KERNEL_cross_entropy);
+}
+
 static void print_table(void **state)
 {
     (void)state;
@@ -165,13 +201,14 @@ static void print_table(void **state)
 
 int main(int argc, char **argv)
 {
-    struct CMUnitTest tests[KERNEL_COUNT + 2];
+    struct CMUnitTest tests[KERNEL_COUNT + 3];
     static enum kernel kernels[KERNEL_COUNT];
     for (int i = 0; i < KERNEL_COUNT; i++) {
         kernels[i] = (enum kernel)i;
         tests[i] = (struct CMUnitTest){kernel_name(kernels[i]), accuracy, NULL, NULL, &kernels[i]};
     }
     tests[KERNEL_COUNT] = (struct CMUnitTest)cmocka_unit_test(far_gaps);
-    tests[KERNEL_COUNT + 1] = (struct CMUnitTest)cmocka_unit_test(print_table);
-    return check_run("accuracy", tests, KERNEL_COUNT + 2, argc, argv);
+    tests[KERNEL_COUNT + 1] = (struct CMUnitTest)cmocka_unit_test(nearly_spread);
+    tests[KERNEL_COUNT + 2] = (struct CMUnitTest)cmocka_unit_test(print_table);
+    return check_run("accuracy", tests, KERNEL_COUNT + 3, argc, argv);
 }

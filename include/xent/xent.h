@@ -32,7 +32,10 @@
  *   first call included; a call reads its arguments and writes its outputs, and
  *   nothing else.
  * ulp. Bounds are in units in the last place of the exact result, against the
- *   exact value of the formula at the given inputs.
+ *   exact value of the formula at the given inputs. They are what all tests and searches among
+ *   random rows stay within. A row's sum can do worse where a few terms, off the same way, meet in one of its lanes:
+ *   searching through 10^6 rows of 50 to 256 classes that were made for it found, once in 10^5, rest, and a loss of less than 0.3,
+ *   off by up to 2.9 ulp, and lse by 2.4.
  */
 #ifndef XENT_XENT_H
 #define XENT_XENT_H
@@ -193,7 +196,7 @@ typedef enum xent_reduction {
  * backward call. No element: {-INFINITY, -1}. */
 typedef struct xent_row_state {
     double max;  /* exactly an element of the row */
-    double rest; /* within 1.5 ulp of the logits' type, whose subnormals' spacing is the least ulp */
+    double rest; /* within 1.5 ulp of the logits' type (2.9: see ulp above), whose subnormals' spacing is the least ulp */
 } xent_row_state;
 
 /* The sum of exp(x - max) over a part of a row, for a maximum that all parts of the row agreed
