@@ -138,7 +138,11 @@ MATH vec block_step(enum sum_term term, const struct block_args *a, size_t at, c
 MATH fold8 tree_sum(const real *terms, size_t steps)
 {
     vec lanes[VECTORS], part[VECTORS], high[VECTORS];
+#if LANES / VEC_WIDTH > 8 /* more than there are registers: only compilers would take longer */
+#define EACH ROLLED for (size_t k = 0; k < VECTORS; k++)
+#else
 #define EACH UNROLL for (size_t k = 0; k < VECTORS; k++)
+#endif
 #define TERM(s) vec_load(terms + (s) * LANES + k * VEC_WIDTH)
     EACH lanes[k] = TERM(0);
     if (steps > 1) EACH lanes[k] = vec_add(lanes[k], TERM(1));
@@ -410,7 +414,7 @@ MATH double along_settle(const struct row_view *x, struct kept kept, size_t clas
 }
 
 /* The whole of it, by a row's own constants. x is shifted already. chunks: room. */
-MATH struct row_sums along_exp_sum(const struct row_view *x, struct kept kept, size_t classes, const struct row_lanes *row, real max,
+static __attribute__((noinline)) struct row_sums along_exp_sum(const struct row_view *x, struct kept kept, size_t classes, const struct row_lanes *row, real max,
                                    double shifter, real (*chunks)[VEC_WIDTH], total *sums)
 {
     real tile[BLOCK], tile2[BLOCK];

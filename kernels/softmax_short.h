@@ -146,7 +146,7 @@ MATH void short_totals(struct short_group *g, total *totals)
 }
 
 /* The state's sums where maxima were known. Returns the number of rows that are not spread. */
-MATH size_t short_take_known(const struct row_job *job, struct row_pass *pass, struct short_group *g)
+static __attribute__((noinline)) size_t short_take_known(const struct row_job *job, struct row_pass *pass, struct short_group *g)
 {
     total *totals = pass->total + g->first;
     double *ties = pass->ties + g->first;
@@ -166,7 +166,7 @@ MATH size_t short_take_known(const struct row_job *job, struct row_pass *pass, s
 }
 
 /* And where they were guessed. */
-MATH size_t short_take_guessed(const struct row_job *job, struct row_pass *pass, int with_target, struct short_group *g)
+static __attribute__((noinline)) size_t short_take_guessed(const struct row_job *job, struct row_pass *pass, int with_target, struct short_group *g)
 {
     total *totals = pass->total + g->first;
     uint32_t others = 0; /* rows that are not spread: which they are could not be predicted */
