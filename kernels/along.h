@@ -414,8 +414,9 @@ MATH double along_settle(const struct row_view *x, struct kept kept, size_t clas
 }
 
 /* The whole of it, by a row's own constants. x is shifted already. chunks: room. */
-static __attribute__((noinline)) struct row_sums along_exp_sum(const struct row_view *x, struct kept kept, size_t classes, const struct row_lanes *row, real max,
-                                   double shifter, real (*chunks)[VEC_WIDTH], total *sums)
+static __attribute__((noinline)) struct row_sums along_exp_sum(const struct row_view *x, struct kept kept, size_t classes,
+                                                               const struct row_lanes *row, real max, double shifter,
+                                                               real (*chunks)[VEC_WIDTH], total *sums)
 {
     real tile[BLOCK], tile2[BLOCK];
     struct row_sums of = {.ties = 0.0};

@@ -55,18 +55,22 @@ MATH struct row_view weights_of(const struct row_job *job)
     return (struct row_view){(void *)(uintptr_t)options->weight, options->weight_dtype, options->weight_stride, 0.0, 0};
 }
 
-/* The total and the ties that a row's state is made of. top: exp_scaled(max). sums->others need not be there where the row is
- * spread. */
-MATH total sums_choose(const struct row_sums *sums, real top, size_t classes, double *ties)
+/* The total and the ties that a row's state is made of, if it is spread. Returns whether. top: exp_scaled(max). */
+MATH int take_spread(struct row_pass *pass, size_t i, total whole, real top, size_t classes)
 {
-    const int spread = row_is_spread(sums->whole, top, classes);
-    *ties = spread ? 1.0 : sums->ties;
-    return spread ? total_less(sums->whole, top) : sums->others;
+    if (!row_is_spread(whole, top, classes)) return 0;
+    pass->total[i] = total_less(whole, top);
+    pass->ties[i] = 1.0;
+    return 1;
 }
 
+/* The same of any row. sums->others need not be there where it is spread. */
 MATH void take_sums(const struct row_job *job, struct row_pass *pass, size_t i, const struct row_sums *sums, real top)
 {
-    pass->total[i] = sums_choose(sums, top, job->classes, &pass->ties[i]);
+    if (!take_spread(pass, i, sums->whole, top, job->classes)) {
+        pass->total[i] = sums->others;
+        pass->ties[i] = sums->ties;
+    }
     if (job->sums) pass->sums[i] = *sums;
 }
 

@@ -153,20 +153,20 @@ MATH wide fold_total(const wide fold[8])
 
 /* lanes_sum where vectors times classes is at most TILE_CLASSES, and not 0. */
 MATH void lanes_sum_narrow(enum sum_term term, const struct lane_args *a, size_t classes, const int vectors,
-                           const size_t lanes, wide sum[GROUP], veci ties[GROUP])
+                           const size_t lanes, wide sum[GROUP], struct sum_notes notes[GROUP])
 {
     vec term_of[TILE_CLASSES];
     const size_t n = (size_t)vectors;
     const struct lane_args own = *a; /* and what else no store into a tensor can change */
     struct row_lanes row[GROUP];
-    struct sum_notes notes[GROUP];
+    struct sum_notes found[GROUP];
     UNROLL for (int v = 0; v < vectors; v++) {
         row[v] = a->row[v];
-        notes[v].ties = veci_set(0);
+        found[v] = (struct sum_notes){veci_set(0), vec_set(0)};
     }
     for (size_t j = 0; j < classes; j++)
-        UNROLL for (int v = 0; v < vectors; v++) term_of[j * n + (size_t)v] = lane_step(term, &own, &row[v], j, v, lanes, 0, 0, &notes[v]);
-    UNROLL for (int v = 0; v < vectors; v++) ties[v] = notes[v].ties;
+        UNROLL for (int v = 0; v < vectors; v++) term_of[j * n + (size_t)v] = lane_step(term, &own, &row[v], j, v, lanes, 0, 0, &found[v]);
+    UNROLL for (int v = 0; v < vectors; v++) notes[v] = found[v];
     ROLLED for (int v = 0; v < vectors; v++) {
         const vec *terms = term_of + v;
         wide fold[8];

@@ -1,7 +1,7 @@
 /* Log-sum-exp, softmax, log-softmax and cross-entropy, forward and gradient.
  *
- * Passes over a group of rows small enough to stay in cache: the maxima, and the sums of exp_scaled(x_j), along longer
- * rows both at once, by guessing the constants that depend on the maximum; what follows from them for each
+ * Passes over a group of rows small enough to stay in cache: the maxima, and the sums of exp_scaled(x_j), of rows
+ * that may be spread both at once, by guessing the constants that depend on the maximum; what follows from them for each
  * row (finish.h); and the writing of exp(x_j - max) factor, or (x_j - max) - offset. Where there is room for it,
  * exp_scaled(x_j) is kept, and the last pass only multiplies. */
 #ifndef XENT_KERNELS_SOFTMAX_H
@@ -80,7 +80,7 @@ static void softmax_job(struct row_job *job, enum write_term write, int with_tar
     for (size_t i = 0, count; i < job->rows; i += count) {
         size_t left = job->rows - i;
         count = left < VEC_WIDTH ? left : VEC_WIDTH;
-        int along = rows_are_short(job) && job->classes > 40; /* faster than a tile */
+        int along = rows_are_short(job) && job->classes > SPREAD_CLASSES; /* faster than a tile */
         if (!along && tile_pays(count, job->classes) && !job->want_argmax) {
             count = softmax_tiled(job, &pass, i, write, with_target);
             continue;

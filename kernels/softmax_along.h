@@ -70,8 +70,7 @@ MATH struct exp_row guess_of(const struct row_view *row, size_t classes, real *f
     real tile[BLOCK], lanes[VEC_WIDTH];
     size_t count = block_count(classes, 0);
     real max = vec_reduce_max(run_max(row_read(row, 0, count, tile), count));
-    int near = max < EXP_SHIFT_FROM && max > -EXP_SHIFT_FROM;
-    struct exp_row exp = exp_row_of(vec_set(near ? max : 0));
+    struct exp_row exp = exp_row_of(exp_row_rest(vec_set(max)));
     vec_store(lanes, exp.floor);
     *floor = lanes[0];
     return exp;
@@ -136,12 +135,11 @@ MATH void softmax_along(struct row_job *job, struct row_pass *pass, size_t first
     for (size_t r = 0; guess && r < count; r++) {
         right[r] = !row_ignored(job, first + r, with_target) && of.shift[r] == 0 && of.floor[r] == guessed_floor;
         if (!right[r]) continue;
-        struct row_sums found = {.ties = 0.0};
-        along_bin(sums + r * blocks, classes, BINS_WHOLE_SHIFTER, &found.whole_bins);
-        found.whole = bins_total(&found.whole_bins);
-        take_sums(job, pass, first + r, &found, of.top[r]);
+        struct bins bins = {{0}};
+        along_bin(sums + r * blocks, classes, BINS_WHOLE_SHIFTER, &bins);
+        const int spread = take_spread(pass, first + r, bins_total(&bins), of.top[r], classes);
         /* Looked up for all rows before the first is summed again, which would wait for it, and the next one in turn. */
-        holding[r] = row_is_spread(found.whole, of.top[r], classes) ? 0 : chunks_holding(chunks + r * row_chunks, classes, vec_set(of.max[r]));
+        holding[r] = spread ? 0 : chunks_holding(chunks + r * row_chunks, classes, vec_set(of.max[r]));
     }
     for (size_t r = 0; r < count; r++) {
         size_t i = first + r;

@@ -21,11 +21,8 @@ static __attribute__((noinline)) void lanes_others(const struct lane_args *a, in
 {
     if (lanes != VEC_WIDTH && kept) lanes_sum(SUM_KEPT_BUT_MAX, a, classes, 1, lanes, 0, 0, sum, notes);
     else if (lanes != VEC_WIDTH) lanes_sum(SUM_EXP_BUT_MAX, a, classes, 1, lanes, 0, 0, sum, notes);
-    else if (kept && vectors == 1 && classes <= TILE_CLASSES) {
-        veci ties[GROUP];
-        lanes_sum_narrow(SUM_KEPT_BUT_MAX, a, classes, 1, VEC_WIDTH, sum, ties);
-        notes[0].ties = ties[0];
-    } else if (kept) lanes_sum(SUM_KEPT_BUT_MAX, a, classes, vectors, VEC_WIDTH, 0, 0, sum, notes);
+    else if (kept && vectors == 1 && classes <= TILE_CLASSES) lanes_sum_narrow(SUM_KEPT_BUT_MAX, a, classes, 1, VEC_WIDTH, sum, notes);
+    else if (kept) lanes_sum(SUM_KEPT_BUT_MAX, a, classes, vectors, VEC_WIDTH, 0, 0, sum, notes);
     else lanes_sum(SUM_EXP_BUT_MAX, a, classes, vectors, VEC_WIDTH, 0, 0, sum, notes);
 }
 
@@ -34,7 +31,7 @@ static struct exp_row lanes_guess(struct lane_view x, size_t lanes)
 {
     vec max = lanes_load(x, 0, lanes);
     for (ptrdiff_t j = 1; j < 4; j++) max = vec_max(lanes_load(x, j * x.stride, lanes), max);
-    return exp_row_of(vec_select(vec_less(vec_abs(max), vec_set(EXP_SHIFT_FROM)), max, vec_set(0)));
+    return exp_row_of(exp_row_rest(max));
 }
 
 /* Of a vector of rows, v, whose whole sums are given: the others' where they are needed, and what the state is made of. a: as for
@@ -155,7 +152,6 @@ MATH void softmax_lanes(struct row_job *job, struct row_pass *pass, size_t first
     const size_t rows = job->rows - first < (size_t)vectors * lanes ? job->rows - first : (size_t)vectors * lanes;
     vec max[GROUP];
     wide sum[GROUP];
-    veci ties[GROUP];
     struct sum_notes notes[GROUP];
     if (with_target) lanes_target_logits(job, pass, first, rows, x);
 #define SLOT(v) (first + (size_t)(v) * VEC_WIDTH)
@@ -198,14 +194,11 @@ MATH void softmax_lanes(struct row_job *job, struct row_pass *pass, size_t first
         if (!right) lanes_whole(&a, classes, vectors, lanes, far, sum, notes);
         for (int v = 0; v < vectors; v++) lanes_choose(job, pass, first, &a, keep ? &x : NULL, v, lanes, sum[v]);
     } else if (!job->have_state && !job->max_only) {
-        if (classes - 1 < TILE_CLASSES / (size_t)vectors) lanes_sum_narrow(SUM_EXP_BUT_MAX, &a, classes, vectors, lanes, sum, ties);
-        else {
-            lanes_others(&a, 0, classes, vectors, lanes, sum, notes);
-            UNROLL for (int v = 0; v < vectors; v++) ties[v] = notes[v].ties;
-        }
+        if (classes - 1 < TILE_CLASSES / (size_t)vectors) lanes_sum_narrow(SUM_EXP_BUT_MAX, &a, classes, vectors, lanes, sum, notes);
+        else lanes_others(&a, 0, classes, vectors, lanes, sum, notes);
         UNROLL for (int v = 0; v < vectors; v++) {
             wide_store_total(pass->total + SLOT(v), sum[v]);
-            wide_store(pass->ties + SLOT(v), wide_from_int(ties[v]));
+            wide_store(pass->ties + SLOT(v), wide_from_int(notes[v].ties));
         }
     }
     finish_rows(job, pass, first, (size_t)vectors * VEC_WIDTH, job->want_log || write == WRITE_LOG_SOFTMAX,

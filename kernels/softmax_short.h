@@ -66,7 +66,7 @@ MATH vec short_guess(const void *row, const xent_dtype dtype, size_t classes)
 {
     vec x = classes < VEC_WIDTH ? vec_load_partial(row, classes, vec_set((real)-INFINITY)) : packed_load(row, dtype, 0);
     real max = vec_reduce_max(x);
-    return vec_set(max < EXP_SHIFT_FROM && max > -EXP_SHIFT_FROM ? max : 0);
+    return exp_row_rest(vec_set(max));
 }
 
 /* Exponentials and their sums: by one guess at the maxima, which are found on the way, or, known, by g->of; then without the maxima,
@@ -150,17 +150,13 @@ static __attribute__((noinline)) size_t short_take_known(const struct row_job *j
 {
     total *totals = pass->total + g->first;
     double *ties = pass->ties + g->first;
-    size_t others = 0;
+    size_t others = g->count;
     short_totals(g, totals);
     for (size_t r = 0; r < g->count; r++) {
-        struct row_sums sums = {.others = totals[r]};
-        sums.ties = (double)(veci_reduce_add(vec_bits(vec_load(g->lanes[r]))) - ties_beyond(job->classes, g->of.max[r]));
-        ties[r] = sums.ties;
-        others++;
+        ties[r] = (double)(veci_reduce_add(vec_bits(vec_load(g->lanes[r]))) - ties_beyond(job->classes, g->of.max[r]));
         if (!row_may_be_spread(totals[r], ties[r], g->of.top[r], job->classes)) continue;
-        sums.whole = fold8_total(tree_sum(g->kept + r * g->pitch, g->pitch / LANES));
-        totals[r] = sums_choose(&sums, g->of.top[r], job->classes, &ties[r]);
-        others -= (size_t)row_is_spread(sums.whole, g->of.top[r], job->classes);
+        total whole = fold8_total(tree_sum(g->kept + r * g->pitch, g->pitch / LANES));
+        others -= (size_t)take_spread(pass, g->first + r, whole, g->of.top[r], job->classes);
     }
     return others;
 }

@@ -40,19 +40,19 @@ static void kernel_close(const struct state_job *job)
 {
     for (size_t i = 0; i < job->count; i++) {
         const xent_row_sum *sum = &job->sums[i];
-        struct row_sums found = {.ties = sum->ties};
-        memcpy(found.others_bins.part, sum->parts, sizeof found.others_bins.part);
-        memcpy(found.whole_bins.part, sum->whole, sizeof found.whole_bins.part);
-        found.others = bins_total(&found.others_bins);
-        found.whole = bins_total(&found.whole_bins);
+        struct bins whole_bins, bins;
+        memcpy(bins.part, sum->parts, sizeof bins.part);
+        memcpy(whole_bins.part, sum->whole, sizeof whole_bins.part);
         vec max = vec_set((real)sum->max);
         struct exp_row exp = exp_row_of(max);
         real top[VEC_WIDTH];
         total totals[VEC_WIDTH];
-        double ties[VEC_WIDTH], rest[VEC_WIDTH];
+        double rest[VEC_WIDTH];
         vec_store(top, exp_scaled(max, exp));
-        for (size_t w = 0; w < VEC_WIDTH; w++) totals[w] = sums_choose(&found, top[0], (size_t)sum->classes, &ties[w]);
-        wide others = wide_sub(wide_load(ties), wide_set(1.0));
+        const total whole = bins_total(&whole_bins);
+        const int spread = row_is_spread(whole, top[0], (size_t)sum->classes);
+        for (size_t w = 0; w < VEC_WIDTH; w++) totals[w] = spread ? total_less(whole, top[0]) : bins_total(&bins);
+        wide others = wide_sub(wide_set(spread ? 1.0 : sum->ties), wide_set(1.0));
         wide_store(rest, wide_add(wide_mul(wide_load_total(totals), row_inverse(max, exp)), others));
         job->merged[i] = (xent_row_state){sum->max, rest[0]};
     }

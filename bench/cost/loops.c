@@ -79,11 +79,11 @@ double stores1_lanes_exp_sum(const struct lane_args *, size_t);
 double stores1_lanes_exp_sum(const struct lane_args *from, size_t classes)
 {
     wide sum[GROUP];
-    veci ties[GROUP];
+    struct sum_notes notes[GROUP];
     double lanes[VEC_WIDTH];
-    lanes_sum_narrow(SUM_EXP_BUT_MAX, from, classes, 1, VEC_WIDTH, sum, ties);
+    lanes_sum_narrow(SUM_EXP_BUT_MAX, from, classes, 1, VEC_WIDTH, sum, notes);
     wide_store(lanes, sum[0]);
-    return lanes[0] + (double)veci_reduce_add(ties[0]);
+    return lanes[0] + (double)veci_reduce_add(notes[0].ties);
 }
 
 /* -- Elements -- */
