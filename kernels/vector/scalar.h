@@ -121,13 +121,8 @@ WORD wide wide_select(mask m, wide yes, wide no) { return m ? yes : no; }
 /* -- A table of eight pairs (high, low) of floats, looked up by the low three bits of an
  * index; the others may hold anything. -- */
 
-typedef struct { float pair[8][2]; } table8;
-WORD table8 table8_load(const float pairs[8][2])
-{
-    table8 t;
-    memcpy(&t, pairs, sizeof t);
-    return t;
-}
+typedef struct { const float (*pair)[2]; } table8; /* a copy would be made again and again */
+WORD table8 table8_load(const float pairs[8][2]) { return (table8){pairs}; }
 WORD void table8_look_up(const table8 *t, veci index, vec *high, vec *low)
 {
     *high = t->pair[index & 7][0];

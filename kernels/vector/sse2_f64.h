@@ -116,13 +116,8 @@ WORD veci veci_count(veci a, mask m) { return _mm_sub_epi64(a, _mm_castpd_si128(
 
 /* -- A table of eight pairs. -- */
 
-typedef struct { double pair[8][2]; } table8;
-WORD table8 table8_load(const double pairs[8][2])
-{
-    table8 t;
-    memcpy(&t, pairs, sizeof t);
-    return t;
-}
+typedef struct { const double (*pair)[2]; } table8; /* a copy would be made again and again */
+WORD table8 table8_load(const double pairs[8][2]) { return (table8){pairs}; }
 WORD void table8_look_up(const table8 *t, veci index, vec *high, vec *low)
 {
     vec pair0 = _mm_loadu_pd(t->pair[_mm_extract_epi16(index, 0) & 7]);
