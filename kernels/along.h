@@ -276,8 +276,21 @@ MATH size_t chunk_count(size_t classes) { return (classes + chunk_classes(classe
 #define STRETCH_BLOCKS 1024
 #define STRETCH (STRETCH_BLOCKS * BLOCK)
 
-/* What lies this many bytes ahead is fetched from memory by large jobs: see struct row_job. */
+/* Large jobs (struct row_job) fetch what lies this many bytes ahead from memory: from next on, for each block that is computed or
+ * written so many bytes. */
 #define AHEAD 8192
+struct ahead {
+    uintptr_t next;
+    size_t step; /* 0: nothing */
+    int far;     /* into L2 only */
+};
+
+MATH void fetch_ahead(struct ahead *ahead, size_t bytes)
+{
+    if (ahead->far) fetch_far(ahead->next, bytes);
+    else fetch(ahead->next, bytes);
+    ahead->next += bytes;
+}
 
 /* exp_scaled of a row's first count classes. */
 struct kept {
@@ -300,7 +313,7 @@ MATH struct kept kept_beyond(struct kept kept, size_t first)
  * of this dtype. next: where rows of 16 bits will be written, packed, when the pass is over, which is fetched meanwhile, or NULL. sums:
  * where they will be once folds have ended. Returns the lanes' maxima of all. */
 MATH vec along_exp_of(const int direct, const xent_dtype dtype, const struct row_view *x, struct kept kept, const void *next, size_t classes,
-                      const struct exp_row *exp, int large, real (*chunks)[VEC_WIDTH], total *sums, struct folds *folds)
+                      const struct exp_row *exp, struct ahead *ahead, real (*chunks)[VEC_WIDTH], total *sums, struct folds *folds)
 {
     real tile[BLOCK], tile2[BLOCK];
     const struct row_lanes constants = {.exp = {vec_set(0), exp->magic, exp->floor}};
@@ -314,7 +327,7 @@ MATH vec along_exp_of(const int direct, const xent_dtype dtype, const struct row
             a.dtype = dtype;
             a.x = direct ? view_at(x, first) : row_read(x, first, BLOCK, tile);
             a.store = kept_block(kept, first, BLOCK, tile2);
-            if (large) fetch((uintptr_t)a.x + AHEAD, BLOCK * dtype_size(dtype));
+            fetch_ahead(ahead, ahead->step);
             if (dtype != REAL_DTYPE && next) fetch_to_write((uintptr_t)next + first * dtype_size(dtype), BLOCK * dtype_size(dtype));
             folds_add(folds, block_sum(SUM_EXP, &a, BLOCK, 1, &notes), sums++);
         }
@@ -322,6 +335,7 @@ MATH vec along_exp_of(const int direct, const xent_dtype dtype, const struct row
             a.dtype = REAL_DTYPE;
             a.x = row_read(x, first, end - first, tile);
             a.store = kept_block(kept, first, end - first, tile2);
+            fetch_ahead(ahead, ahead->step);
             folds_add(folds, block_sum(SUM_EXP, &a, end - first, 1, &notes), sums++);
             first = end;
         }
@@ -333,10 +347,10 @@ MATH vec along_exp_of(const int direct, const xent_dtype dtype, const struct row
 
 #define ALONG_EXP(name, direct, dtype)                                                                                        \
     static __attribute__((noinline)) vec name(const struct row_view *x, struct kept kept, const void *next, size_t classes,   \
-                                              const struct exp_row *exp, int large, real (*chunks)[VEC_WIDTH], total *sums,   \
-                                              struct folds *folds)                                                            \
+                                              const struct exp_row *exp, struct ahead *ahead, real (*chunks)[VEC_WIDTH],      \
+                                              total *sums, struct folds *folds)                                               \
     {                                                                                                                         \
-        return along_exp_of(direct, dtype, x, kept, next, classes, exp, large, chunks, sums, folds);                          \
+        return along_exp_of(direct, dtype, x, kept, next, classes, exp, ahead, chunks, sums, folds);                          \
     }
 ALONG_EXP(along_exp_any, 0, REAL_DTYPE)
 ALONG_EXP(along_exp_real, 1, REAL_DTYPE)
@@ -346,15 +360,15 @@ ALONG_EXP(along_exp_f16, 1, XENT_F16)
 #endif
 #undef ALONG_EXP
 
-MATH vec along_exp(const struct row_view *x, struct kept kept, const void *next, size_t classes, const struct exp_row *exp, int large,
+MATH vec along_exp(const struct row_view *x, struct kept kept, const void *next, size_t classes, const struct exp_row *exp, struct ahead *ahead,
                    real (*chunks)[VEC_WIDTH], total *sums, struct folds *folds)
 {
-    if (view_is_plain(x)) return along_exp_real(x, kept, next, classes, exp, large, chunks, sums, folds);
+    if (view_is_plain(x)) return along_exp_real(x, kept, next, classes, exp, ahead, chunks, sums, folds);
 #ifndef XENT_REAL_F64
-    if (view_is_packed(x) && x->dtype == XENT_BF16) return along_exp_bf16(x, kept, next, classes, exp, large, chunks, sums, folds);
-    if (view_is_packed(x)) return along_exp_f16(x, kept, next, classes, exp, large, chunks, sums, folds);
+    if (view_is_packed(x) && x->dtype == XENT_BF16) return along_exp_bf16(x, kept, next, classes, exp, ahead, chunks, sums, folds);
+    if (view_is_packed(x)) return along_exp_f16(x, kept, next, classes, exp, ahead, chunks, sums, folds);
 #endif
-    return along_exp_any(x, kept, next, classes, exp, large, chunks, sums, folds);
+    return along_exp_any(x, kept, next, classes, exp, ahead, chunks, sums, folds);
 }
 
 /* Lanes beyond the row, which hold -inf, among those that equal the maximum. */
@@ -433,12 +447,13 @@ static __attribute__((noinline)) struct row_sums along_exp_sum(const struct row_
     }
     const struct exp_row exp = row->exp;
     struct folds folds;
+    struct ahead none = {0, 0, 0};
     folds_begin(&folds);
     for (size_t first = 0; first < classes; first += STRETCH) {
         size_t count = classes - first < STRETCH ? classes - first : STRETCH;
         struct row_view part = *x;
         part.data = view_at(x, first);
-        along_exp(&part, kept_beyond(kept, first), NULL, count, &exp, 0, chunks, sums, &folds);
+        along_exp(&part, kept_beyond(kept, first), NULL, count, &exp, &none, chunks, sums, &folds);
         folds_end(&folds);
         along_bin(sums, count, BINS_WHOLE_SHIFTER, &of.whole_bins);
         of.ties += along_settle(&part, kept_beyond(kept, first), count, row, max, chunks_holding(chunks, count, row->max), sums);
@@ -455,11 +470,9 @@ static __attribute__((noinline)) struct row_sums along_exp_sum(const struct row_
 MATH vec plain_nan(vec a) { return vec_select(vec_equal(a, a), a, vec_set((real)NAN)); }
 
 /* Of packed elements, at least a vector's width of them. row and to do not overlap, so that the constants stay in registers. to may be
- * x, unless stream: then whole vectors go to memory past the caches. aligned, as ever with stream: reals, whole vectors of which are
- * stored where they are aligned. */
+ * x. aligned: reals, whole vectors of which are stored where they are aligned. */
 MATH void typed_write(const enum write_term term, const void *x, const xent_dtype from, const real *x2, const real *w, void *to,
-                      const xent_dtype into, size_t count, const struct row_lanes *lanes, const struct row_target *target, const int stream,
-                      const int aligned)
+                      const xent_dtype into, size_t count, const struct row_lanes *lanes, const struct row_target *target, const int aligned)
 {
     struct row_lanes row = *lanes;
     if (term == WRITE_SOFTMAX) row.exp.shift = vec_set(0); /* of x that is shifted already */
@@ -471,7 +484,7 @@ MATH void typed_write(const enum write_term term, const void *x, const xent_dtyp
     /* Cheap terms four vectors at a time. */
     const size_t step = (term == WRITE_SCALED || term == WRITE_LIFTED || term == WRITE_LOG_SOFTMAX) ? 4 * VEC_WIDTH : VEC_WIDTH;
 #define VALUE(at) write_value(term, packed_load(x, from, at), vec_load(x2 + (at)), vec_load(w + (at)), &row, target)
-#define STORE(at) (stream ? vec_stream((real *)to + (at), VALUE(at)) : packed_store(to, into, at, VALUE(at)))
+#define STORE(at) packed_store(to, into, at, VALUE(at))
     vec begin = vec_set(0), end = VALUE(count - VEC_WIDTH); /* may overlap what comes between: taken while x is still there */
     void *const first = to;
     const size_t skip = aligned ? (size_t)(-(uintptr_t)to % sizeof(vec)) / sizeof(real) : 0, left = count - skip;
@@ -494,13 +507,38 @@ MATH void typed_write(const enum write_term term, const void *x, const xent_dtyp
     packed_store(first, into, count - VEC_WIDTH, end);
 }
 
-/* The same of reals, however few. */
+/* The same of reals, not in place, and past the caches, while logits are fetched. Only whole cache lines go past them, and nothing else is
+ * stored to these: it would wait for memory, twice in each row (1000 classes took 1.3 times as long on an Emerald Rapids). */
+MATH void stream_write(const enum write_term term, const real *x, real *to, size_t count, const struct row_lanes *lanes, struct ahead *ahead)
+{
+    const vec zero = vec_set(0);
+    const size_t line = 64 / sizeof(real), edge = (size_t)(-(uintptr_t)to % 64) / sizeof(real), head = edge < count ? edge : count;
+    struct row_lanes row = *lanes;
+    if (term == WRITE_SOFTMAX) row.exp.shift = zero; /* see typed_write */
+    size_t j = 0;
+#define VALUE(x) write_value(term, x, zero, zero, &row, NULL)
+#define PARTS(end)                                                           \
+    for (size_t n; j < (end); j += n) {                                      \
+        n = (end) - j < VEC_WIDTH ? (end) - j : VEC_WIDTH;                   \
+        vec_store_partial(to + j, VALUE(vec_load_partial(x + j, n, zero)), n); \
+    }
+    PARTS(head)
+    for (; j + line <= count; j += line) {
+        if (ahead->step && (j - head) % (2 * line) == 0) fetch_ahead(ahead, 64);
+        UNROLL for (size_t u = 0; u < line; u += VEC_WIDTH) vec_stream(to + j + u, VALUE(vec_load(x + j + u)));
+    }
+    PARTS(count)
+#undef PARTS
+#undef VALUE
+}
+
+/* typed_write of reals, however few. */
 MATH void run_write(const enum write_term term, const real *x, const real *x2, const real *w, real *to, size_t count,
                     const struct row_lanes *row, const struct row_target *target)
 {
     vec zero = vec_set(0);
     if (count >= VEC_WIDTH) {
-        typed_write(term, x, REAL_DTYPE, x2, w, to, REAL_DTYPE, count, row, target, 0, 0);
+        typed_write(term, x, REAL_DTYPE, x2, w, to, REAL_DTYPE, count, row, target, 0);
         return;
     }
     vec value = write_value(term, vec_load_partial(x, count, zero), vec_load_partial(x2, count, zero), vec_load_partial(w, count, zero),
@@ -511,8 +549,9 @@ MATH void run_write(const enum write_term term, const real *x, const real *x2, c
 /* Whether a term reads exp_scaled, which is reals, and not x. */
 MATH int write_reads_kept(const enum write_term term) { return term == WRITE_SCALED || term == WRITE_LIFTED; }
 
+/* stream: NULL, or past the caches where there is code for it. */
 MATH void along_write(const enum write_term term, const struct row_operands *from, const struct row_view *out,
-                      size_t classes, const struct row_lanes *row, int stream)
+                      size_t classes, const struct row_lanes *row, struct ahead *stream)
 {
     real tile[BLOCK], tile2[BLOCK], tile3[BLOCK];
     const int reals = view_is_plain(&from->x) && view_is_plain(out);
@@ -520,13 +559,13 @@ MATH void along_write(const enum write_term term, const struct row_operands *fro
     if ((term == WRITE_SCALED || term == WRITE_SOFTMAX || term == WRITE_LOG_SOFTMAX) && classes >= VEC_WIDTH && view_is_packed(out) &&
         view_is_packed(&from->x) && from->x.dtype == (write_reads_kept(term) ? REAL_DTYPE : out->dtype)) {
         const real *x = from->x.data; /* in the place of what is not read */
-#define WRITE(type, stream, aligned)                                                                                            \
-    typed_write(term, x, write_reads_kept(term) ? REAL_DTYPE : (type), x, x, out->data, type, classes, row, &from->target, stream, aligned)
+#define WRITE(type, aligned)                                                                                            \
+    typed_write(term, x, write_reads_kept(term) ? REAL_DTYPE : (type), x, x, out->data, type, classes, row, &from->target, aligned)
         /* Rows of a length that is no multiple of four floats take a third longer to store as they come. */
-        if (reals && stream) WRITE(REAL_DTYPE, 1, 1);
-        else if (reals) WRITE(REAL_DTYPE, 0, (uintptr_t)out->data % 16 != 0);
-        else if (out->dtype == XENT_BF16) WRITE(XENT_BF16, 0, 0);
-        else WRITE(XENT_F16, 0, 0);
+        if (reals && stream) stream_write(term, x, out->data, classes, row, stream);
+        else if (reals) WRITE(REAL_DTYPE, (uintptr_t)out->data % 16 != 0);
+        else if (out->dtype == XENT_BF16) WRITE(XENT_BF16, 0);
+        else WRITE(XENT_F16, 0);
 #undef WRITE
         return;
     }

@@ -12,7 +12,7 @@ MATH void backward_along(const struct row_job *job, size_t i, const enum sum_ter
     struct row_operands from = {row_of(&job->in, i), row_of(&job->in2, i), plain_view(NULL), target_of(job)};
     struct row_view out = row_of(&job->out, i);
     struct row_lanes row = row_of_sum(vec_set((real)total_rounded(along_sum(sum, &from, job->classes, NULL))));
-    along_write(write, &from, &out, job->classes, &row, 0);
+    along_write(write, &from, &out, job->classes, &row, NULL);
 }
 
 MATH void backward_lanes(const struct row_job *job, struct lane_view y, struct lane_view g, struct lane_view out,

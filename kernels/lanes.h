@@ -7,6 +7,7 @@
 #define XENT_KERNELS_LANES_H
 
 #include "bins.h"
+#include "rows.h"
 #include "terms.h"
 
 /* Vectors of rows that go through the classes together, so that a strided class brings
@@ -273,15 +274,6 @@ MATH void lanes_write(const enum write_term term, const struct lane_args *a, str
 MATH void *tensor_at(const struct row_tensor *tensor, size_t row, size_t j)
 {
     return (char *)tensor->data + (tensor->row[row] + (ptrdiff_t)j * tensor->class_stride) * (ptrdiff_t)dtype_size(tensor->dtype);
-}
-
-/* Whether count rows follow each other at this distance: at 1, one class of them can go as a run; at
- * the number of classes, where these lie side by side, all rows can. */
-MATH int rows_follow(const struct row_tensor *tensor, size_t first, size_t count, size_t distance)
-{
-    for (size_t w = 1; w < count; w++)
-        if (tensor->row[first + w] != tensor->row[first] + (ptrdiff_t)(w * distance)) return 0;
-    return 1;
 }
 
 /* Rows first ... of a tensor, of which count exist; the other lanes repeat the last one. */

@@ -83,6 +83,15 @@ MATH int wants_gap(const struct row_job *job, int with_target)
 /* Rows that can be read, and written, where they lie. */
 MATH int tensor_is_plain(const struct row_tensor *tensor) { return tensor->dtype == REAL_DTYPE && tensor->class_stride == 1; }
 
+/* Whether count rows follow each other at this distance: at 1, one class of them can go as a run; at
+ * the number of classes, where these lie side by side, all rows can. */
+MATH int rows_follow(const struct row_tensor *tensor, size_t first, size_t count, size_t distance)
+{
+    for (size_t w = 1; w < count; w++)
+        if (tensor->row[first + w] != tensor->row[first] + (ptrdiff_t)(w * distance)) return 0;
+    return 1;
+}
+
 /* No options, nothing given, and nothing out of the ordinary wanted. */
 MATH int job_is_bare(const struct row_job *job)
 {

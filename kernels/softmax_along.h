@@ -23,11 +23,19 @@ MATH size_t along_pitch(size_t classes) { return classes ? (classes + VEC_WIDTH 
  * written over it. */
 MATH int out_streams(const struct row_job *job)
 {
-    return job->large && job->out.data && job->out.data != job->in.data && tensor_is_plain(&job->out);
+    return VEC_WIDTH > 1 && job->large && job->out.data && job->out.data != job->in.data && tensor_is_plain(&job->out);
 }
 MATH int out_keeps(const struct row_job *job)
 {
     return !job->large && job->out.data && job->out.data != job->in.data && tensor_is_plain(&job->out);
+}
+
+/* Were all logits of a group fetched by the pass that takes their exponentials, nothing would be read while gradients are written. So half of them are
+ * fetched while the group before is written, and the others while the exponentials of the first half are taken.
+ * x: the group's first logit; halves: of rows, from there on. */
+MATH struct ahead ahead_half(const void *x, size_t classes, size_t halves)
+{
+    return (struct ahead){(uintptr_t)x + AHEAD + halves * classes * sizeof(real) / 2, BLOCK * sizeof(real) / 2, 1};
 }
 
 /* Where a row of 16 bits that is too long for the scratch keeps exp_scaled of half its classes: in the output, aligned, to be written over from
@@ -93,7 +101,8 @@ MATH void softmax_along(struct row_job *job, struct row_pass *pass, size_t first
     const int want_out2 = !plain && job->out2.data, want_sums = plain || !(job->have_state || job->max_only);
     const int softmax = job->out.data && write == WRITE_SOFTMAX, options = !plain && job->options;
     const int guess = !given && want_sums && !job->sums && classes > BLOCK && classes <= STRETCH, unpack = !packed && fits && (options || !guess);
-    const int stream = out_streams(job);
+    const int stream = out_streams(job), halves = stream && tensor_is_plain(&job->in) && rows_follow(&job->in, first, count, classes);
+    struct ahead ahead = {0, 0, 0};
     struct row_operands from = {.w = plain_view(NULL)};
     struct row_lanes row = {.max = vec_set(0)};
     struct exp_row guessed = row.exp;
@@ -126,7 +135,9 @@ MATH void softmax_along(struct row_job *job, struct row_pass *pass, size_t first
             have_guess = 1;
             const int fetched = kept[r].count == classes && job->out.data && job->out.class_stride == 1;
             const void *next = fetched ? row_of(&job->out, first + r).data : NULL;
-            vec_store(lanes[r], along_exp(&from.x, kept[r], next, classes, &guessed, job->large, chunks + r * row_chunks, sums + r * blocks,
+            if (halves) ahead = ahead_half(x[0], classes, count + r);
+            else if (job->large) ahead = (struct ahead){(uintptr_t)x[r] + AHEAD, BLOCK * dtype_size(like.dtype), 0};
+            vec_store(lanes[r], along_exp(&from.x, kept[r], next, classes, &guessed, &ahead, chunks + r * row_chunks, sums + r * blocks,
                                           &folds));
         } else if (!given) vec_store(lanes[r], along_max(&from.x, classes));
     }
@@ -184,13 +195,15 @@ MATH void softmax_along(struct row_job *job, struct row_pass *pass, size_t first
         if (want_out2) {
             struct row_view out2 = row_of(&job->out2, i);
             row.amount = vec_set(pass->target_amount[i]);
-            along_write(WRITE_TARGET_GRADIENT, &from, &out2, classes, &row, 0);
+            along_write(WRITE_TARGET_GRADIENT, &from, &out2, classes, &row, NULL);
         }
         if (!job->out.data) continue;
-        if (write == WRITE_LOG_SOFTMAX) along_write(WRITE_LOG_SOFTMAX, &from, &out, classes, &row, stream);
+        if (halves) ahead = ahead_half(x[0], classes, 2 * count + r);
+        else ahead.step = 0;
+        if (write == WRITE_LOG_SOFTMAX) along_write(WRITE_LOG_SOFTMAX, &from, &out, classes, &row, stream ? &ahead : NULL);
         else if (options) {
             row.amount = vec_set(pass->amount[i]);
-            along_write(WRITE_SOFTMAX_LESS, &from, &out, classes, &row, 0);
+            along_write(WRITE_SOFTMAX_LESS, &from, &out, classes, &row, NULL);
         } else {
             const size_t held = want_sums ? kept[r].count : 0;
             const int lifted = pass->lift[i] != 1;
@@ -198,14 +211,14 @@ MATH void softmax_along(struct row_job *job, struct row_pass *pass, size_t first
             beyond.data = view_at(&from.x, held);
             beyond.shift = of.shift[r];
             from.x = plain_view(kept[r].exps);
-            if (held && !lifted) along_write(WRITE_SCALED, &from, &out, held, &row, stream);
-            else if (held) along_write(WRITE_LIFTED, &from, &out, held, &row, 0);
+            if (held && !lifted) along_write(WRITE_SCALED, &from, &out, held, &row, stream ? &ahead : NULL);
+            else if (held) along_write(WRITE_LIFTED, &from, &out, held, &row, NULL);
             if (held == classes) continue;
             from.x = beyond;
             out.data = view_at(&out, held);
             row.exp.shift = vec_set(0);
-            if (!lifted) along_write(WRITE_SOFTMAX, &from, &out, classes - held, &row, stream);
-            else along_write(WRITE_SOFTMAX_LIFTED, &from, &out, classes - held, &row, 0);
+            if (!lifted) along_write(WRITE_SOFTMAX, &from, &out, classes - held, &row, stream ? &ahead : NULL);
+            else along_write(WRITE_SOFTMAX_LIFTED, &from, &out, classes - held, &row, NULL);
         }
     }
     if (stream) stream_end();

@@ -31,7 +31,7 @@ MATH void short_write_as(const enum write_term term, const void *x, xent_dtype f
                          const struct row_lanes *row)
 {
     if (dtype == REAL_DTYPE) run_write(term, x, x, x, to, classes, row, NULL);
-    else typed_write(term, x, from, x, x, to, dtype, classes, row, NULL, 0, 0);
+    else typed_write(term, x, from, x, x, to, dtype, classes, row, NULL, 0);
 }
 
 /* What is written of a group's row r. */

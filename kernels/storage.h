@@ -32,6 +32,11 @@ MATH void fetch(uintptr_t from, size_t bytes)
 {
     for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch((const void *)(from + at));
 }
+/* Into L2 only. */
+MATH void fetch_far(uintptr_t from, size_t bytes)
+{
+    for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch((const void *)(from + at), 0, 2);
+}
 MATH void fetch_to_write(uintptr_t to, size_t bytes)
 {
     for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch((const void *)(to + at), 1);

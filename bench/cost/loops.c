@@ -43,7 +43,7 @@ MATH void row_write(const enum write_term term, const real *x, real *out, const 
     constants.exp.shift = vec_set(0);
     struct row_operands from = {.x = {(void *)(uintptr_t)x, REAL_DTYPE, 1, 0.0}};
     struct row_view to = {out, REAL_DTYPE, 1, 0.0};
-    along_write(term, &from, &to, COUNT, &constants, 0);
+    along_write(term, &from, &to, COUNT, &constants, NULL);
 }
 
 #define ROW_WRITE(name, term)                                                              \
