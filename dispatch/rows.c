@@ -288,7 +288,9 @@ static void run_rows(const void *context, int64_t first, int64_t end, struct xen
     job.in.data = job.in2.data = job.out.data = job.out2.data = NULL;
     job.classes = (size_t)call->classes;
     job.unit_rows = rows_are_unit(call);
-    job.large = call->rows * call->classes * call->view[IN].item >= xent_large_bytes();
+    const struct xent_cpu cpu = xent_cpu();
+    job.large = call->rows * call->classes * call->view[IN].item >= cpu.large_bytes;
+    job.once_reach = cpu.once_reach;
     job.want_log = call->want_log;
     job.want_argmax = call->want_argmax;
     job.have_state = call->state_in != NULL;

@@ -95,7 +95,7 @@ static int cpu_runs(xent_tier tier)
     }
 }
 
-static int cpu_streams(void)
+static int cpu_is_intel(void)
 {
     unsigned a, b = 0, c, d;
     return __get_cpuid(0, &a, &b, &c, &d) && b == signature_INTEL_ebx;
@@ -105,7 +105,7 @@ static int cpu_streams(void)
 
 /* On AArch64 every CPU has Advanced SIMD; elsewhere only the scalar tier is built. */
 static int cpu_runs(xent_tier tier) { return tier == XENT_TIER_SCALAR || tier == XENT_TIER_NEON; }
-static int cpu_streams(void) { return 0; }
+static int cpu_is_intel(void) { return 0; }
 
 #endif
 
@@ -125,7 +125,7 @@ struct choice {
     xent_tier tier;
     enum reason reason;
     unsigned available; /* bit 1 << tier: this build has it and this CPU runs it */
-    int streams;        /* see xent_large_bytes */
+    int intel;          /* see xent_cpu */
 };
 
 static int can_run(unsigned available, xent_tier tier) { return tier_known(tier) && (available >> tier & 1); }
@@ -135,7 +135,7 @@ static __attribute__((noinline)) struct choice work_out_choice(void)
 {
     /* The best first. SSE2 before scalar: nothing is slower than an fmaf in software. */
     static const xent_tier order[] = {XENT_TIER_AVX512, XENT_TIER_AVX2, XENT_TIER_NEON, XENT_TIER_SSE2, XENT_TIER_SCALAR};
-    struct choice choice = {XENT_TIER_SCALAR, BEST, 0, cpu_streams()};
+    struct choice choice = {XENT_TIER_SCALAR, BEST, 0, cpu_is_intel()};
     for (int tier = 1; tier < XENT_TIER_COUNT; tier++)
         if (tiers[tier].tables.f32 && cpu_runs((xent_tier)tier)) choice.available |= 1u << tier;
     for (size_t i = 0; i < sizeof order / sizeof *order; i++)
@@ -148,7 +148,7 @@ static __attribute__((noinline)) struct choice work_out_choice(void)
     choice.reason = NAMED_UNKNOWN;
     for (int tier = 1; tier < XENT_TIER_COUNT; tier++)
         if (strcmp(wish, tiers[tier].name) == 0) {
-            if (can_run(choice.available, (xent_tier)tier)) return (struct choice){(xent_tier)tier, NAMED, choice.available, choice.streams};
+            if (can_run(choice.available, (xent_tier)tier)) return (struct choice){(xent_tier)tier, NAMED, choice.available, choice.intel};
             choice.reason = NAMED_UNAVAILABLE;
         }
     return choice;
@@ -156,17 +156,20 @@ static __attribute__((noinline)) struct choice work_out_choice(void)
 
 static inline struct choice default_choice(void)
 {
-    static _Atomic unsigned chosen; /* tier | reason << 8 | available << 16 | streams << 31; 0: not yet */
+    static _Atomic unsigned chosen; /* tier | reason << 8 | available << 16 | intel << 31; 0: not yet */
     unsigned word = atomic_load_explicit(&chosen, memory_order_relaxed);
     if (!word) {
         struct choice choice = work_out_choice();
-        word = (unsigned)choice.tier | (unsigned)choice.reason << 8 | choice.available << 16 | (unsigned)choice.streams << 31;
+        word = (unsigned)choice.tier | (unsigned)choice.reason << 8 | choice.available << 16 | (unsigned)choice.intel << 31;
         atomic_store_explicit(&chosen, word, memory_order_relaxed);
     }
     return (struct choice){(xent_tier)(word & 0xff), (enum reason)(word >> 8 & 0xff), word >> 16 & 0x7fff, (int)(word >> 31)};
 }
 
-int64_t xent_large_bytes(void) { return default_choice().streams ? 15 << 20 : INT64_MAX; }
+struct xent_cpu xent_cpu(void)
+{
+    return default_choice().intel ? (struct xent_cpu){15 << 20, 3840} : (struct xent_cpu){INT64_MAX, 20480};
+}
 
 xent_status xent_choose(const xent_execution *given, xent_execution *ours, struct xent_tables *tables,
                         xent_error *error)

@@ -60,6 +60,9 @@ struct row_job {
     int unit_rows;
     /* The tensors outgrow the caches by far, on a CPU where it pays to fetch logits ahead, and to write past the caches. */
     int large;
+    /* How far apart the first and the last class of strided rows may be, in elements for each row of a whole group, where these are only read
+     * once. */
+    size_t once_reach;
     struct row_tensor in;   /* logits; log-probabilities (nll); the forward output (backward) */
     struct row_tensor in2;  /* the incoming gradient (backward kernels); probability targets */
     struct row_tensor out;  /* gradient or output */

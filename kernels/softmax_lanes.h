@@ -121,10 +121,6 @@ MATH void lanes_target_gradients(const struct row_job *job, const struct row_pas
 #define DIRECT_TILE (128 * 1024 / sizeof(real))
 #define DIRECT_BYTES 128
 
-/* How far apart the first and the last class may be, in elements, where such rows are only read once: 5 MB where a group has
- * four cache lines of a class. */
-#define ONCE_REACH ((size_t)20480 * GROUP * VEC_WIDTH)
-
 /* vectors whole vectors of rows from row first on, or one with the given number of lanes. out
  * may be x. tile: room for all of them, where they and their exponentials are kept, or NULL: strided classes share few sets of a
  * cache, which loses them from one pass to the next. */
@@ -140,7 +136,7 @@ MATH void softmax_lanes(struct row_job *job, struct row_pass *pass, size_t first
     int keep = write == WRITE_SOFTMAX && to->out.data && !job->have_state && !job->options && (tile || !many || to->out.data != x.data);
     /* By a guess at the maxima: rows that are not wanted again. Where they come from afar, a pass that only copies them, on the way to the
      * maxima, has more of them under way: 4096x1000 takes 1.8 times as long without. */
-    const int once = many && job_is_bare(job) && !(tile && (write == WRITE_LOG_SOFTMAX || classes * (size_t)x.stride > ONCE_REACH));
+    const int once = many && job_is_bare(job) && !(tile && (write == WRITE_LOG_SOFTMAX || classes * (size_t)x.stride > job->once_reach * GROUP * VEC_WIDTH));
     /* options come with whole single vectors only: see rows_are_direct */
     int want_entropy = options && job->options->want_entropy, want_gap = options && wants_gap(job, with_target);
     real nowhere[VEC_WIDTH];

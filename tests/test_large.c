@@ -1,12 +1,12 @@
-/* A large job (struct row_job) gives the bits of any other: its outputs go past the caches, its logits are fetched ahead.
- * The dispatcher makes jobs large on some CPUs only, so here the kernels are called as it calls them. */
+/* What the dispatcher tells a job of the CPU changes no bit: large jobs (struct row_job), whose outputs go past the caches and
+ * whose logits are fetched ahead, and where strided rows are read once. So here the kernels are called as it calls them. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "../dispatch/tier.h"
 #include "check.h"
 
-enum { ROWS = 3, MOST_CLASSES = 40000, ROOM = ROWS * MOST_CLASSES + 64 };
+enum { ROWS = 3, MOST_CLASSES = 40000, ROOM = ROWS * MOST_CLASSES + 64, STRIDE = XENT_ROWS + 16 };
 
 static const char *const names[] = {"softmax", "log_softmax", "cross_entropy", "log_sum_exp"};
 
@@ -24,14 +24,10 @@ static struct row_tensor tensor_in(void *buffer, size_t item, xent_dtype dtype, 
     return tensor;
 }
 
-static void run(const struct xent_kernels *kernels, int which, int large, struct row_tensor in, struct row_tensor out, size_t classes,
-                struct row_job *job)
+/* job: rows, classes and what it is told of the CPU. */
+static void run(const struct xent_kernels *kernels, int which, struct row_tensor in, struct row_tensor out, struct row_job *job)
 {
-    static const int64_t targets[ROWS] = {0, 299, 7};
-    memset(job, 0, sizeof *job);
-    job->rows = ROWS;
-    job->classes = classes;
-    job->large = large;
+    static const int64_t targets[XENT_ROWS] = {0, 299, 7};
     job->in = in;
     job->out = out;
     job->want_log = 1;
@@ -52,17 +48,21 @@ static void put(void *buffer, xent_dtype dtype, size_t i, float value)
     else ((uint16_t *)buffer)[i] = (uint16_t)(dtype == XENT_BF16 ? bits >> 16 : 0x3000 + i * 37 % 0x1800);
 }
 
-static void check_dtype(xent_tier tier, xent_dtype dtype)
+static const struct xent_kernels *kernels_of(xent_tier tier, xent_dtype dtype)
 {
-    static const size_t classes[] = {300, 1000, 5000, MOST_CLASSES};
     struct xent_tables tables;
     const xent_execution wanted = {.size = sizeof wanted, .tier = tier};
     xent_execution execution;
     assert_int_equal(xent_choose(&wanted, &execution, &tables, NULL), XENT_OK);
-    const struct xent_kernels *kernels = xent_kernels_for(&tables, dtype);
+    return xent_kernels_for(&tables, dtype);
+}
+
+static void check_dtype(xent_tier tier, xent_dtype dtype)
+{
+    static const size_t classes[] = {300, 1000, 5000, MOST_CLASSES};
+    const struct xent_kernels *kernels = kernels_of(tier, dtype);
     const size_t item = dtype == XENT_F64 ? 8 : dtype == XENT_F32 ? 4 : 2;
     char *x = malloc(ROOM * item), *expected = malloc(ROOM * item), *got = malloc(ROOM * item);
-    static struct row_job plain, large;
     for (size_t i = 0; i < ROOM; i++) put(x, dtype, i, (float)(i * 2654435761u % 20011) / 1000.0f - 10.0f);
     for (size_t c = 0; c < sizeof classes / sizeof *classes; c++)
         for (int which = 0; which < 4; which++)
@@ -71,15 +71,17 @@ static void check_dtype(xent_tier tier, xent_dtype dtype)
                 const int writes = which < 3;
                 memset(expected, 0x55, ROOM * item);
                 memset(got, 0x55, ROOM * item);
-                run(kernels, which, 0, in, writes ? tensor_in(expected, item, dtype, classes[c], start) : none, classes[c], &plain);
-                run(kernels, which, 1, in, writes ? tensor_in(got, item, dtype, classes[c], start) : none, classes[c], &large);
+                struct row_job plain = {.rows = ROWS, .classes = classes[c]}, large = plain;
+                large.large = 1;
+                run(kernels, which, in, writes ? tensor_in(expected, item, dtype, classes[c], start) : none, &plain);
+                run(kernels, which, in, writes ? tensor_in(got, item, dtype, classes[c], start) : none, &large);
                 if (memcmp(got, expected, ROOM * item) || memcmp(plain.lse, large.lse, ROWS * sizeof *plain.lse))
                     fail_msg("%s: %s of %zu classes, dtype %d, from element %zu on: not the bits of a job that is not large",
                              xent_tier_name(tier), names[which], classes[c], (int)dtype, start);
                 if (!writes) continue;
                 memcpy(got, x, ROOM * item); /* in place */
                 const struct row_tensor both = tensor_in(got, item, dtype, classes[c], 1);
-                run(kernels, which, 1, both, both, classes[c], &large);
+                run(kernels, which, both, both, &large);
                 if (memcmp(got + item, expected + start * item, ROWS * classes[c] * item))
                     fail_msg("%s: %s of %zu classes, dtype %d, in place", xent_tier_name(tier), names[which], classes[c], (int)dtype);
             }
@@ -94,8 +96,43 @@ static void same_bits(xent_tier tier)
     for (size_t d = 0; d < 4; d++) check_dtype(tier, dtypes[d]);
 }
 
+/* Rows next to each other, their classes STRIDE apart. */
+static struct row_tensor strided_in(void *buffer, xent_dtype dtype)
+{
+    struct row_tensor tensor = {buffer, dtype, STRIDE, {0}};
+    for (size_t i = 0; i < XENT_ROWS; i++) tensor.row[i] = (ptrdiff_t)i;
+    return tensor;
+}
+
+static void same_bits_strided(xent_tier tier)
+{
+    static const xent_dtype dtypes[] = {XENT_F32, XENT_F64};
+    static const size_t classes[] = {300, 400, 1000};
+    for (size_t d = 0; d < 2; d++) {
+        const struct xent_kernels *kernels = kernels_of(tier, dtypes[d]);
+        const size_t item = d ? 8 : 4, room = STRIDE * 1000;
+        char *x = malloc(room * item), *expected = malloc(room * item), *got = malloc(room * item);
+        for (size_t i = 0; i < room; i++) put(x, dtypes[d], i, (float)(i * 2654435761u % 20011) / 1000.0f - 10.0f);
+        for (size_t c = 0; c < sizeof classes / sizeof *classes; c++)
+            for (int which = 0; which < 3; which++) {
+                struct row_job once = {.rows = XENT_ROWS, .classes = classes[c], .unit_rows = 1, .once_reach = room}, twice = once;
+                twice.once_reach = 0;
+                memset(expected, 0x55, room * item);
+                memset(got, 0x55, room * item);
+                run(kernels, which, strided_in(x, dtypes[d]), strided_in(expected, dtypes[d]), &once);
+                run(kernels, which, strided_in(x, dtypes[d]), strided_in(got, dtypes[d]), &twice);
+                if (memcmp(got, expected, room * item) || memcmp(once.lse, twice.lse, XENT_ROWS * sizeof *once.lse))
+                    fail_msg("%s: %s of %zu strided classes, dtype %d: not the bits of rows that are read once", xent_tier_name(tier),
+                             names[which], classes[c], (int)dtypes[d]);
+            }
+        free(x);
+        free(expected);
+        free(got);
+    }
+}
+
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {on_every_tier(same_bits)};
+    const struct CMUnitTest tests[] = {on_every_tier(same_bits), on_every_tier(same_bits_strided)};
     return check_run("large jobs", tests, sizeof tests / sizeof *tests, argc, argv);
 }
