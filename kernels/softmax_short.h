@@ -73,11 +73,12 @@ MATH vec short_guess(const void *row, const xent_dtype dtype, size_t classes)
  * and in g->lanes are the ties. */
 MATH void short_exps(const xent_dtype dtype, const struct row_job *job, vec guess, const int known, int with_target, struct short_group *g)
 {
+    const vec zero = vec_set(0), none = vec_set((real)-INFINITY);
     struct exp_row exp = exp_row_of(guess);
+    exp.shift = zero; /* as it is of any guess: let compilers know */
     const size_t classes = job->classes, whole = classes / VEC_WIDTH * VEC_WIDTH, bytes = classes * dtype_size(dtype), pitch = g->pitch;
     const size_t first = g->first, count = g->count;
     real terms[BLOCK];
-    vec none = vec_set((real)-INFINITY), zero = vec_set(0);
     for (size_t j = 0; known && j < pitch; j += VEC_WIDTH) vec_store(terms + j, zero);
     for (size_t r = 0; r < count; r++) {
         const void *row = row_start(&job->in, dtype, first + r);
@@ -103,7 +104,7 @@ MATH void short_exps(const xent_dtype dtype, const struct row_job *job, vec gues
         }
         struct sum_notes notes = {veci_set(0), none};
         size_t j = 0;
-        for (; j < classes; j += VEC_WIDTH) {
+        UNROLL2 for (; j < classes; j += VEC_WIDTH) {
             vec x, e;
             if (dtype == REAL_DTYPE) x = vec_load(j < whole ? (const real *)row + j : last);
             else if (j < whole) x = packed_load(row, dtype, j);

@@ -13,9 +13,11 @@
 
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
+#define UNROLL2 _Pragma("clang loop unroll_count(2)")
 #define ROLLED _Pragma("clang loop unroll(disable)")
 #else
 #define UNROLL _Pragma("GCC unroll 32")
+#define UNROLL2 _Pragma("GCC unroll 2")
 #define ROLLED _Pragma("GCC unroll 1")
 #endif
 
