@@ -10,21 +10,21 @@
 #include "softmax_lanes.h"
 #include "softmax_short.h"
 
-MATH size_t along_group(const struct row_job *job)
+MATH size_t along_group(const struct row_job *job, enum write_term write)
 {
     const size_t most = GROUP_BYTES / sizeof(real) / (job->classes + 1), fit = SCRATCH / along_pitch(job->classes);
     const size_t group = most > GROUP_ROWS ? GROUP_ROWS : most > 1 ? most : 1;
     if (rows_are_short(job)) return SHORT_ROWS;
     /* Rows that are unpacked or softcapped are so once, in the scratch. Where nothing is written, taking a few exponentials
      * again is cheaper than a small group. */
-    const int large = tensor_is_plain(&job->in) && !(job->options && job->options->softcap != 0.0) && (!job->out.data || out_keeps(job));
+    const int large = tensor_is_plain(&job->in) && !(job->options && job->options->softcap != 0.0) && (!job->out.data || out_keeps(job, write));
     return large || fit == 0 || group < fit ? group : fit;
 }
 
 /* Of the rows next to go along: as a group. Returns their number. */
 static size_t softmax_along_group(struct row_job *job, struct row_pass *pass, size_t first, enum write_term write, int with_target)
 {
-    const size_t group = along_group(job), left = job->rows - first, count = left < group ? left : group;
+    const size_t group = along_group(job, write), left = job->rows - first, count = left < group ? left : group;
     int taken = 0;
     if (rows_are_short(job)) {
 #ifndef XENT_REAL_F64
