@@ -9,7 +9,7 @@
 #include <valgrind/callgrind.h>
 #include <xent/xent.h>
 
-#define ELEMENTS (1000 * 512) /* of the largest */
+#define ELEMENTS (1000 * 1024) /* of the largest */
 
 static _Alignas(4096) unsigned char input[8 * ELEMENTS], other[8 * ELEMENTS], output[8 * ELEMENTS];
 static _Alignas(4096) int64_t classes_of[ELEMENTS];
@@ -91,7 +91,9 @@ static const struct call calls[] = {
     FOUR_SHAPES("log_softmax", log_softmax, NONE),
     FOUR_SHAPES("cross_entropy gradient", cross_entropy_gradient, INDICES),
     {"cross_entropy gradient", cross_entropy_gradient, INDICES, XENT_F32, 3, {1, 10, 1024}},
-    {"cross_entropy gradient", cross_entropy_gradient, INDICES, XENT_F32, 3, {1, 1000, 512}},
+    /* Read once, and twice, whatever the CPU (once_reach in dispatch/tier.c). */
+    {"cross_entropy gradient", cross_entropy_gradient, INDICES, XENT_F32, 3, {1, 1000, 96}},
+    {"cross_entropy gradient", cross_entropy_gradient, INDICES, XENT_F32, 3, {1, 1000, 1024}},
     ROWS("cross_entropy gradient", cross_entropy_gradient, INDICES, XENT_BF16, 1024, 10),
     ROWS("cross_entropy gradient", cross_entropy_gradient, INDICES, XENT_BF16, 64, 1000),
     ROWS("cross_entropy gradient", cross_entropy_gradient, INDICES, XENT_F64, 64, 1000),
