@@ -19,17 +19,22 @@
 
 /* Never 0. */
 MATH size_t along_pitch(size_t classes) { return classes ? (classes + VEC_WIDTH - 1) / VEC_WIDTH * VEC_WIDTH : VEC_WIDTH; }
+/* An output of reals that lie side by side, and not over the logits. */
+MATH int out_is_apart(const struct row_job *job)
+{
+    return job->out.data && job->out.data != job->in.data && tensor_is_plain(&job->out);
+}
 /* Whether what is written goes past the caches. Softmax that is too long for the scratch has its exponentials taken twice then, which is worth it
  * for eight lanes and more: with four it takes up to 1.7 times as long. */
 MATH int out_streams(const struct row_job *job, enum write_term write)
 {
     const int once = write == WRITE_LOG_SOFTMAX || along_pitch(job->classes) <= SCRATCH, pays = VEC_WIDTH >= 8 || (VEC_WIDTH > 1 && once);
-    return pays && job->large && job->out.data && job->out.data != job->in.data && tensor_is_plain(&job->out);
+    return pays && job->large && out_is_apart(job);
 }
 /* Whether exp_scaled can be kept in the output, where log-softmax is written over it. */
 MATH int out_keeps(const struct row_job *job, enum write_term write)
 {
-    return !out_streams(job, write) && job->out.data && job->out.data != job->in.data && tensor_is_plain(&job->out);
+    return !out_streams(job, write) && out_is_apart(job);
 }
 
 /* Were all logits of a group fetched by the pass that takes their exponentials, nothing would be read while gradients are written. So half of them are
@@ -103,8 +108,8 @@ MATH void softmax_along(struct row_job *job, struct row_pass *pass, size_t first
     const int want_out2 = !plain && job->out2.data, want_sums = plain || !(job->have_state || job->max_only);
     const int softmax = job->out.data && write == WRITE_SOFTMAX, options = !plain && job->options;
     const int guess = !given && want_sums && !job->sums && classes > BLOCK && classes <= STRETCH, unpack = !packed && fits && (options || !guess);
-    const int stream = out_streams(job, write), halves = stream && tensor_is_plain(&job->in) && rows_follow(&job->in, first, count, classes);
-    struct ahead ahead = {0, 0, 0};
+    const int stream = out_streams(job, write), halves = stream && packed && rows_follow(&job->in, first, count, classes);
+    struct ahead ahead = {0, 0, 0}, *const past = stream ? &ahead : NULL;
     struct row_operands from = {.w = plain_view(NULL)};
     struct row_lanes row = {.max = vec_set(0)};
     struct exp_row guessed = row.exp;
@@ -202,7 +207,7 @@ MATH void softmax_along(struct row_job *job, struct row_pass *pass, size_t first
         if (!job->out.data) continue;
         if (halves) ahead = ahead_half(x[0], classes, 2 * count + r);
         else ahead.step = 0;
-        if (write == WRITE_LOG_SOFTMAX) along_write(WRITE_LOG_SOFTMAX, &from, &out, classes, &row, stream ? &ahead : NULL);
+        if (write == WRITE_LOG_SOFTMAX) along_write(WRITE_LOG_SOFTMAX, &from, &out, classes, &row, past);
         else if (options) {
             row.amount = vec_set(pass->amount[i]);
             along_write(WRITE_SOFTMAX_LESS, &from, &out, classes, &row, NULL);
@@ -213,13 +218,13 @@ MATH void softmax_along(struct row_job *job, struct row_pass *pass, size_t first
             beyond.data = view_at(&from.x, held);
             beyond.shift = of.shift[r];
             from.x = plain_view(kept[r].exps);
-            if (held && !lifted) along_write(WRITE_SCALED, &from, &out, held, &row, stream ? &ahead : NULL);
+            if (held && !lifted) along_write(WRITE_SCALED, &from, &out, held, &row, past);
             else if (held) along_write(WRITE_LIFTED, &from, &out, held, &row, NULL);
             if (held == classes) continue;
             from.x = beyond;
             out.data = view_at(&out, held);
             row.exp.shift = vec_set(0);
-            if (!lifted) along_write(WRITE_SOFTMAX, &from, &out, classes - held, &row, stream ? &ahead : NULL);
+            if (!lifted) along_write(WRITE_SOFTMAX, &from, &out, classes - held, &row, past);
             else along_write(WRITE_SOFTMAX_LIFTED, &from, &out, classes - held, &row, NULL);
         }
     }

@@ -133,8 +133,7 @@ MATH void lanes_target_gradients(const struct row_job *job, const struct row_pas
                                  const struct lane_outputs *to, const int vectors, const size_t lanes)
 {
     struct lane_view out = to->out;
-    const int few = job->classes <= FEW_CLASSES;
-    if (few && out.data) {
+    if (job->classes <= FEW_CLASSES && out.data) {
         vec target[GROUP], own[GROUP], at = vec_set(0);
         UNROLL for (int v = 0; v < vectors; v++) {
             target[v] = lanes_targets(job->target + first + v * VEC_WIDTH, count - (size_t)(v * VEC_WIDTH));
@@ -145,12 +144,12 @@ MATH void lanes_target_gradients(const struct row_job *job, const struct row_pas
                 vec others = lanes_load(out, v * out.vector_step, lanes);
                 lanes_store(out, v * out.vector_step, vec_select(vec_equal(target[v], at), own[v], others), lanes);
             }
-    }
-    for (size_t v = 0; !few && out.data && v < count; v += VEC_WIDTH, out.data += out.vector_step)
-        for (size_t i = v; i < count && i < v + VEC_WIDTH; i++) {
-            int64_t y = job->target[first + i];
-            if (y >= 0) out.data[(ptrdiff_t)(i - v) + (ptrdiff_t)y * out.stride] = pass->target_gradient[first + i];
-        }
+    } else
+        for (size_t v = 0; out.data && v < count; v += VEC_WIDTH, out.data += out.vector_step)
+            for (size_t i = v; i < count && i < v + VEC_WIDTH; i++) {
+                int64_t y = job->target[first + i];
+                if (y >= 0) out.data[(ptrdiff_t)(i - v) + (ptrdiff_t)y * out.stride] = pass->target_gradient[first + i];
+            }
     for (size_t i = 0; i < count && !job->all_have_targets; i++)
         if (job->target[first + i] == XENT_NO_TARGET) {
             lanes_zero(to->out, i, job->classes);
