@@ -286,6 +286,7 @@ static __attribute__((noinline)) xent_status any_loss(const xent_tensor *input, 
     TRY(xent_rows_check_overlaps(rows, error));
     const struct xent_kernels *kernels = xent_kernels_for(tables, rows->view[IN].dtype);
     rows->kernel = nll ? kernels->nll : kernels->cross_entropy;
+    rows->pages = nll ? NULL : kernels;
     rows->ignore_index = o->ignore_index;
     rows->class_offset = o->class_offset;
     rows->want_sum = w->sum || w->mean;

@@ -277,6 +277,69 @@ static int rows_are_unit(const struct row_call *call)
     return 1;
 }
 
+/* Classes from which on positions go by pages; below, a job of them stays in cache. */
+#define PAGE_CLASSES 41
+
+/* Whether they can: tensors of the kernels' precision, and nothing but states beyond the plainest. */
+static int rows_have_pages(const struct row_call *call)
+{
+    const xent_dtype dtype = call->view[IN].dtype;
+    return call->pages && call->classes >= PAGE_CLASSES && (dtype == XENT_F32 || dtype == XENT_F64) && rows_are_unit(call) &&
+           !call->options && !call->max_in && !call->max_only && !call->sums_out && !call->want_argmax;
+}
+
+/* What a job is of, beside its targets and scales. */
+static void describe_all(struct row_job *job, const struct row_call *call, int64_t first)
+{
+    struct row_tensor *const tensor[] = {&job->in, &job->in2, &job->out, &job->out2};
+    for (arguments tensors = call->given & CLASSED; tensors;) {
+        int o = argument_take(&tensors);
+        describe(tensor[o], call, (enum operand)o, first, job->rows);
+    }
+}
+
+static void *first_element(const struct row_tensor *tensor, const struct view *view)
+{
+    return tensor->data ? (char *)tensor->data + tensor->row[0] * view->item : NULL;
+}
+
+/* Rows next to each other, at most a page of them. job: what all jobs of the call share. Apart, for its room. */
+static __attribute__((noinline)) void run_pages(const struct row_call *call, int64_t first, size_t count, struct row_job *job,
+                                                struct buffers *buffers, struct xent_totals *totals)
+{
+    struct page_job page;
+    job->rows = count < XENT_ROWS ? count : XENT_ROWS;
+    describe_all(job, call, first);
+    page.rows = count;
+    page.classes = job->classes;
+    page.in = first_element(&job->in, &call->view[IN]);
+    page.out = first_element(&job->out, &call->view[OUT]);
+    page.in_stride = job->in.class_stride;
+    page.out_stride = page.out ? job->out.class_stride : 0;
+    page.log = call->log_softmax;
+    page.with_target = call->with_target;
+    page.kept = 0;
+    if (!call->state_in) call->pages->page_states(&page);
+    for (size_t i = 0; call->state_in && i < count; i++) {
+        page.max[i] = call->state_in[first + (int64_t)i].max;
+        page.rest[i] = call->state_in[first + (int64_t)i].rest;
+    }
+    job->have_state = 1;
+    for (size_t done = 0; done < count; done += job->rows) {
+        const int64_t at = first + (int64_t)done;
+        job->rows = count - done < XENT_ROWS ? count - done : XENT_ROWS;
+        describe_all(job, call, at);
+        memcpy(job->max, page.max + done, job->rows * sizeof *job->max);
+        memcpy(job->rest, page.rest + done, job->rows * sizeof *job->rest);
+        if (call->with_target) prepare_targets(job, call, at, buffers);
+        prepare_scales(job, call, at, buffers);
+        call->pages->page_finish(&page, done, job);
+        deliver(job, call, at, totals);
+    }
+    job->have_state = call->state_in != NULL;
+    if (page.out) call->pages->page_write(&page);
+}
+
 /* Rows first ... end - 1. */
 static void run_rows(const void *context, int64_t first, int64_t end, struct xent_totals *totals)
 {
@@ -284,13 +347,12 @@ static void run_rows(const void *context, int64_t first, int64_t end, struct xen
     struct row_job job;
     struct row_tensor *const tensor[] = {&job.in, &job.in2, &job.out, &job.out2};
     struct buffers buffers;
+    const int64_t page = rows_have_pages(call) ? XENT_PAGE_BYTES / call->view[IN].item : 0;
     const int64_t begin = first, inner = call->fold.size[call->fold.ndim - 1]; /* rows in a run */
     job.in.data = job.in2.data = job.out.data = job.out2.data = NULL;
     job.classes = (size_t)call->classes;
     job.unit_rows = rows_are_unit(call);
-    const struct xent_cpu cpu = xent_cpu();
-    job.large = call->rows * call->classes * call->view[IN].item >= cpu.large_bytes;
-    job.once_reach = cpu.once_reach;
+    job.large = call->rows * call->classes * call->view[IN].item >= xent_large_bytes();
     job.want_log = call->want_log;
     job.want_argmax = call->want_argmax;
     job.have_state = call->state_in != NULL;
@@ -300,13 +362,19 @@ static void run_rows(const void *context, int64_t first, int64_t end, struct xen
     job.all_have_targets = call->targets_plain && has(call, TARGET);
     job.weight = job.row_weight = (struct row_values){NULL, 1.0};
     job.scale = (struct row_values){NULL, call->scale};
-    for (; first < end; first += (int64_t)job.rows) {
+    for (int64_t count; first < end; first += count) {
         int64_t left = end - first;
         if (job.unit_rows && inner - first % inner < left) left = inner - first % inner;
-        job.rows = left < XENT_ROWS ? (size_t)left : XENT_ROWS;
+        if (page && left >= XENT_PAGE_ROWS_LEAST) {
+            count = left < page ? left : page;
+            run_pages(call, first, (size_t)count, &job, &buffers, totals);
+            continue;
+        }
+        count = left < XENT_ROWS ? left : XENT_ROWS;
+        job.rows = (size_t)count;
         for (arguments tensors = call->given & CLASSED; tensors;) {
             int o = argument_take(&tensors);
-            if (first == begin) describe(tensor[o], call, (enum operand)o, first, job.rows);
+            if (first == begin || page) describe(tensor[o], call, (enum operand)o, first, job.rows);
             else advance(tensor[o], call, (enum operand)o, first, job.rows);
         }
         if (call->with_target) prepare_targets(&job, call, first, &buffers);
@@ -332,6 +400,10 @@ void xent_rows_run(const struct row_call *call)
     /* Whole jobs, unless few rows make a span. */
     int64_t elements = call->classes > 0 ? call->classes : 1, unit = XENT_SPAN / elements;
     unit = unit < 1 ? 1 : unit < XENT_ROWS ? unit : XENT_ROWS;
+    if (rows_have_pages(call)) { /* the wider the better, but some tasks */
+        const int64_t most = XENT_PAGE_BYTES / call->view[IN].item, eighth = call->rows / 8 / XENT_ROWS * XENT_ROWS;
+        unit = eighth < XENT_ROWS ? XENT_ROWS : eighth < most ? eighth : most;
+    }
     struct spans spans = xent_spans(&call->execution, call->rows, unit, elements);
     xent_spans_run(&spans, &call->execution, call->totals, run_rows, call);
 }

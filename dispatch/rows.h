@@ -20,11 +20,13 @@ enum operand {
 
 struct row_call {
     arguments given;
+    bool log_softmax;
     bool want_log, want_argmax, want_sum, want_correct_count, want_non_finite, max_only;
     bool with_target;                  /* cross-entropy and NLL; TARGET absent: a distribution */
     bool targets_plain;                /* none is ignored, and all are among these classes */
     const int64_t *targets;            /* where they lie as a kernel takes them, side by side; NULL: not so */
     const struct row_options *options; /* NULL: none */
+    const struct xent_kernels *pages;  /* those that take strided classes a page at a time; NULL: none for this call */
     const xent_row_state *state_in;    /* NULL: none */
     xent_row_state *state_out;         /* NULL: not wanted */
     const double *max_in;              /* NULL: none */

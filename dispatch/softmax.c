@@ -47,7 +47,8 @@ xent_status xent_log_sum_exp(const xent_tensor *logits, const xent_softmax_optio
     TRY(view(&call, LSE, wanted->lse, xent_dtypes_of_rows(in->dtype), 0, "outputs.lse", error));
     TRY(view(&call, OUT, wanted->gradient, DTYPE(in->dtype), 0, "outputs.gradient", error));
     TRY(xent_rows_fold(&call, ours.axis, error));
-    call.kernel = xent_kernels_for(&tables, in->dtype)->log_sum_exp;
+    call.pages = xent_kernels_for(&tables, in->dtype);
+    call.kernel = call.pages->log_sum_exp;
     call.want_log = wanted->lse != NULL;
     call.state_in = ours.state;
     call.state_out = wanted->state;
@@ -78,6 +79,8 @@ static xent_status forward(const xent_tensor *logits, const xent_softmax_options
     TRY(view(&call, OUT, output, DTYPE(in->dtype), 1, "output", error));
     TRY(xent_rows_fold(&call, ours.axis, error));
     const struct xent_kernels *kernels = xent_kernels_for(&tables, in->dtype);
+    call.pages = kernels;
+    call.log_softmax = log;
     call.kernel = log ? kernels->log_softmax : kernels->softmax;
     call.state_in = ours.state;
     TRY(xent_rows_check_overlaps(&call, error));

@@ -166,10 +166,7 @@ static inline struct choice default_choice(void)
     return (struct choice){(xent_tier)(word & 0xff), (enum reason)(word >> 8 & 0xff), word >> 16 & 0x7fff, (int)(word >> 31)};
 }
 
-struct xent_cpu xent_cpu(void)
-{
-    return default_choice().intel ? (struct xent_cpu){15 << 20, 3840} : (struct xent_cpu){INT64_MAX, 20480};
-}
+int64_t xent_large_bytes(void) { return default_choice().intel ? 15 << 20 : INT64_MAX; }
 
 xent_status xent_choose(const xent_execution *given, xent_execution *ours, struct xent_tables *tables,
                         xent_error *error)

@@ -10,20 +10,11 @@ struct xent_tables {
     const struct xent_kernels *f32, *f64;
 };
 
-/* What rows' jobs are told of this CPU (struct row_job).
- *
- * large_bytes: of logits, from which on a job is large. On Intel's server cores a store that misses the
+/* Bytes of logits from which on a job is large (struct row_job) on this CPU. On Intel's server cores a store that misses the
  * caches reads the line from memory before, and the L3 cache is hardly faster than memory: on an Emerald Rapids the gradients of
- * 15.6 MiB take 0.7 to 0.87 times as long written past them, those of 14.5 MiB as long, of 8 MiB up to 1.2 times. On Zen 4
- * and Zen 5 it does not pay.
- * once_reach: 5 MB for AVX-512 on a Zen 4, and on an Emerald Rapids 1 MB, where strided rows of 1 to 4 MB take 2 to 11 % longer if they are
- * read once, and of 0.5 MB 2 to 16 % less. */
-struct xent_cpu {
-    int64_t large_bytes;
-    size_t once_reach;
-};
-
-struct xent_cpu xent_cpu(void);
+ * 15.6 MiB take 0.7 to 0.87 times as long written past them, those of 14.5 MiB as long, of 8 MiB up to 1.2 times. On Zen 4 it takes 1.2 to 1.45
+ * times as long, and on Zen 5 it does not pay. */
+int64_t xent_large_bytes(void);
 
 /* How a call with the given execution (NULL: the default) is carried out: the kernels it is to
  * run, and, in *ours, the execution itself. */

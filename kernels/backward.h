@@ -25,9 +25,9 @@ MATH void backward_lanes(const struct row_job *job, struct lane_view y, struct l
     struct row_target target = target_of(job);
     struct lane_args a = {y, g, &weights, y, row, NULL, &target};
     UNROLL for (int v = 0; v < vectors; v++) row[v] = row_of_sum(vec_set(0)); /* the sums don't look at it */
-    lanes_sum(sum, &a, job->classes, vectors, lanes, 0, 0, sums, notes);
+    lanes_sum(sum, &a, job->classes, vectors, lanes, sums, notes);
     UNROLL for (int v = 0; v < vectors; v++) row[v] = row_of_sum(vec_from_wide(sums[v]));
-    lanes_write(write, &a, out, job->classes, vectors, lanes, 0);
+    lanes_write(write, &a, out, job->classes, vectors, lanes);
 }
 
 MATH void backward_direct(const struct row_job *job, const enum sum_term sum, const enum write_term write)

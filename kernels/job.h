@@ -60,9 +60,6 @@ struct row_job {
     int unit_rows;
     /* The tensors outgrow the caches by far, on a CPU where it pays to fetch logits ahead, and to write past the caches. */
     int large;
-    /* How far apart the first and the last class of strided rows may be, in elements for each row of a whole group, where these are only read
-     * once. */
-    size_t once_reach;
     struct row_tensor in;   /* logits; log-probabilities (nll); the forward output (backward) */
     struct row_tensor in2;  /* the incoming gradient (backward kernels); probability targets */
     struct row_tensor out;  /* gradient or output */
@@ -84,6 +81,30 @@ struct row_job {
     double lse[XENT_ROW_SLOTS], loss[XENT_ROW_SLOTS], z_loss[XENT_ROW_SLOTS], entropy[XENT_ROW_SLOTS];
     double target_logit[XENT_ROW_SLOTS];
     int64_t argmax[XENT_ROWS];
+};
+
+/* Positions next to each other, of strided classes, up to a page of each class, for the three steps of softmax_pages.h: the states of all rows;
+ * what follows for some of them, which a row job is of; and what is written of all. rows: at least XENT_PAGE_ROWS_LEAST, a vector's
+ * width on any tier. */
+#define XENT_PAGE_BYTES 4096
+#define XENT_PAGE_ROWS_LEAST 16
+#define XENT_PAGE_ROWS (XENT_PAGE_BYTES / sizeof(float)) /* f64: half of them */
+union page_reals {
+    float f32[XENT_PAGE_BYTES / sizeof(float)];
+    double f64[XENT_PAGE_BYTES / sizeof(double)];
+};
+struct page_job {
+    size_t rows, classes;
+    const void *in; /* the first row's first class; of the kernels' precision */
+    void *out;      /* likewise; NULL: not wanted */
+    ptrdiff_t in_stride, out_stride;
+    int log;        /* log-softmax */
+    int with_target;
+    double max[XENT_PAGE_ROWS], rest[XENT_PAGE_ROWS];
+    /* From step to step. */
+    int kept; /* exp_scaled is in out */
+    int64_t target[XENT_PAGE_ROWS];
+    union page_reals lift, factor, offset, top, peak, target_gradient; /* see struct row_pass */
 };
 
 /* Elements of a job, and the block in which element losses are summed. */
@@ -133,6 +154,9 @@ struct xent_kernels {
 #define X(name, job) void (*name)(struct job *);
     XENT_KERNELS(X)
 #undef X
+    void (*page_states)(struct page_job *);
+    void (*page_finish)(struct page_job *, size_t first, struct row_job *); /* the job's rows are those from first on; their states are given */
+    void (*page_write)(struct page_job *);
     void (*read)(const struct storage_job *);
     void (*write)(const struct storage_job *);
     void (*merge)(const struct state_job *);

@@ -35,15 +35,6 @@ MATH void lanes_store(struct lane_view view, ptrdiff_t at, vec value, const size
     else vec_store_partial(view.data + at, value, lanes);
 }
 
-/* In loops over many strided classes that are not in cache (far): asks for one some way ahead. Where each is on another page nothing
- * else does. Beyond the last class it asks for what nobody reads, which does no harm. */
-#define MAX_AHEAD 32
-#define SUM_AHEAD 8
-#define STORE_AHEAD 4
-#define WRITE_AHEAD 16
-MATH void lanes_fetch(struct lane_view view, ptrdiff_t at) { __builtin_prefetch(view.data + at, 0, 2); }
-MATH void lanes_fetch_to_write(struct lane_view view, ptrdiff_t at) { __builtin_prefetch(view.data + at, 1, 3); }
-
 /* lanes_max where a NaN was lost: see vec_larger. */
 static __attribute__((noinline)) void lanes_max_again(struct lane_view x, size_t classes, int vectors, size_t lanes, vec max[GROUP])
 {
@@ -54,27 +45,24 @@ static __attribute__((noinline)) void lanes_max_again(struct lane_view x, size_t
     }
 }
 
-/* Row maxima, NaN passed over, and a copy of the rows, unless copy.data is NULL. Several classes at a time, lest each maximum wait for
+/* Row maxima, NaN passed over. Several classes at a time, lest each maximum wait for
  * the last. Places are added up: compilers would leave multiplications by the stride in the loop, and not every core is quick at
  * these. */
-MATH void lanes_max(struct lane_view x, const struct lane_view copy, size_t classes, const int vectors, const size_t lanes, const int far,
-                    vec max[GROUP])
+MATH void lanes_max(struct lane_view x, size_t classes, const int vectors, const size_t lanes, vec max[GROUP])
 {
     const int ways = 2 * GROUP / vectors;
     vec part[2 * GROUP], all = vec_set(0);
     size_t j = 0;
-    ptrdiff_t at = 0, to = 0;
+    ptrdiff_t at = 0;
     UNROLL for (int w = 0; w < 2 * GROUP; w++) part[w] = vec_set((real)-INFINITY);
 #define TAKE(w)                                                                                        \
     UNROLL for (int v = 0; v < vectors; v++) {                                                         \
         vec in = lanes_load(x, v * x.vector_step + at + (w) * x.stride, lanes);                        \
-        if (far) lanes_fetch(x, v * x.vector_step + at + ((w) + MAX_AHEAD) * x.stride);                \
-        if (copy.data) vec_store(copy.data + v * copy.vector_step + to + (w) * copy.stride, in);       \
         part[(w) * vectors + v] = vec_larger(in, part[(w) * vectors + v]);                             \
     }
-    for (; j + (size_t)ways <= classes; j += (size_t)ways, at += ways * x.stride, to += ways * copy.stride)
+    for (; j + (size_t)ways <= classes; j += (size_t)ways, at += ways * x.stride)
         UNROLL for (int w = 0; w < ways; w++) TAKE(w)
-    for (; j < classes; j++, at += x.stride, to += copy.stride) TAKE(0)
+    for (; j < classes; j++, at += x.stride) TAKE(0)
 #undef TAKE
     UNROLL for (int v = 0; v < vectors; v++) {
         max[v] = part[v];
@@ -100,16 +88,13 @@ MATH vec lane_weight(const struct row_view *w, ptrdiff_t j)
 }
 
 MATH vec lane_step(enum sum_term term, const struct lane_args *a, const struct row_lanes *row, size_t class_index, int v, const size_t lanes,
-                   const int far, const int want_max, struct sum_notes *notes)
+                   struct sum_notes *notes)
 {
     ptrdiff_t j = (ptrdiff_t)class_index;
     vec x2 = sum_reads_second(term) && a->x2.data ? lanes_load(a->x2, v * a->x2.vector_step + j * a->x2.stride, lanes) : vec_set(0);
     vec x = lanes_load(a->x, v * a->x.vector_step + j * a->x.stride, lanes);
     vec w = sum_reads_weight(term) ? lane_weight(a->w, j) : vec_set(0);
     vec stored, value = sum_value(term, x, x2, w, row, a->target, &stored, &notes->ties);
-    if (want_max) notes->max = vec_max(x, notes->max);
-    if (far) lanes_fetch(a->x, v * a->x.vector_step + (j + SUM_AHEAD) * a->x.stride);
-    if (far && sum_stores(term)) lanes_fetch_to_write(a->store, v * a->store.vector_step + (j + STORE_AHEAD) * a->store.stride);
     if (sum_stores(term)) lanes_store(a->store, v * a->store.vector_step + j * a->store.stride, stored, lanes);
     return value;
 }
@@ -117,9 +102,9 @@ MATH vec lane_step(enum sum_term term, const struct lane_args *a, const struct r
 /* A virtual lane's sum over up to HALF steps of a block, of which there is at least one, from a class on. */
 #define HALF (STEPS / 2)
 MATH vec lane_sum(enum sum_term term, const struct lane_args *a, const struct row_lanes *row, size_t at, size_t steps, int v, const size_t lanes,
-                  const int far, const int want_max, struct sum_notes *notes)
+                  struct sum_notes *notes)
 {
-#define STEP(s) lane_step(term, a, row, at + (s) * LANES, v, lanes, far, want_max, notes)
+#define STEP(s) lane_step(term, a, row, at + (s) * LANES, v, lanes, notes)
     vec sum = STEP(0), high;
     if (steps > 1) sum = vec_add(sum, STEP(1));
     if (steps > 2) {
@@ -166,7 +151,7 @@ MATH void lanes_sum_narrow(enum sum_term term, const struct lane_args *a, size_t
         found[v] = (struct sum_notes){veci_set(0), vec_set(0)};
     }
     for (size_t j = 0; j < classes; j++)
-        UNROLL for (int v = 0; v < vectors; v++) term_of[j * n + (size_t)v] = lane_step(term, &own, &row[v], j, v, lanes, 0, 0, &found[v]);
+        UNROLL for (int v = 0; v < vectors; v++) term_of[j * n + (size_t)v] = lane_step(term, &own, &row[v], j, v, lanes, &found[v]);
     UNROLL for (int v = 0; v < vectors; v++) notes[v] = found[v];
     ROLLED for (int v = 0; v < vectors; v++) {
         const vec *terms = term_of + v;
@@ -198,8 +183,8 @@ MATH void lanes_bin(enum sum_term term, wide sum, const struct row_lanes *row, s
 
 /* Sum of a term over the classes, a row a lane, wide. Half a block at a time, four of its steps side
  * by side, so that the classes are taken in their order: out of it, the hardware would fetch none ahead. */
-MATH void lanes_sum(const enum sum_term term, const struct lane_args *a, size_t classes, int vectors, const size_t lanes, const int far,
-                    const int want_max, wide sum[GROUP], struct sum_notes notes[GROUP])
+MATH void lanes_sum(const enum sum_term term, const struct lane_args *a, size_t classes, int vectors, const size_t lanes,
+                    wide sum[GROUP], struct sum_notes notes[GROUP])
 {
     const struct lane_args own = *a;
     vec lane[GROUP][LANES];
@@ -218,8 +203,8 @@ MATH void lanes_sum(const enum sum_term term, const struct lane_args *a, size_t 
                 ROLLED for (int v = 0; v < vectors; v++) {
                     const struct row_lanes row = a->row[v];
                     struct sum_notes found = notes[v];
-                    vec value = steps >= HALF ? lane_sum(term, &own, &row, first + at, HALF, v, lanes, far, want_max, &found)
-                                : steps       ? lane_sum(term, &own, &row, first + at, steps, v, lanes, far, want_max, &found)
+                    vec value = steps >= HALF ? lane_sum(term, &own, &row, first + at, HALF, v, lanes, &found)
+                                : steps       ? lane_sum(term, &own, &row, first + at, steps, v, lanes, &found)
                                               : vec_set(0);
                     notes[v] = found;
                     lane[v][l] = half ? vec_add(lane[v][l], value) : value;
@@ -246,12 +231,12 @@ MATH void lanes_sum(const enum sum_term term, const struct lane_args *a, size_t 
 static void lanes_sum_any(enum sum_term term, const struct lane_args *a, size_t classes, wide sum[GROUP])
 {
     struct sum_notes notes[GROUP];
-    lanes_sum(term, a, classes, 1, VEC_WIDTH, 0, 0, sum, notes);
+    lanes_sum(term, a, classes, 1, VEC_WIDTH, sum, notes);
 }
 
 /* a: x, x2, w, row and target are used. */
 MATH void lanes_write(const enum write_term term, const struct lane_args *a, struct lane_view out, size_t classes,
-                      const int vectors, const size_t lanes, const int far)
+                      const int vectors, const size_t lanes)
 {
     struct lane_view x = a->x, x2 = a->x2;
     struct row_lanes row[GROUP]; /* which no store into a tensor can change */
@@ -263,7 +248,6 @@ MATH void lanes_write(const enum write_term term, const struct lane_args *a, str
             vec in2 = write_reads_second(term) && x2.data ? lanes_load(x2, v * x2.vector_step + at2, lanes) : in;
             vec w = write_reads_weight(term) ? lane_weight(a->w, (ptrdiff_t)j) : in;
             vec value = write_value(term, in, in2, w, &row[v], a->target);
-            if (far) lanes_fetch_to_write(out, v * out.vector_step + to + WRITE_AHEAD * out.stride);
             lanes_store(out, v * out.vector_step + to, value, lanes);
         }
 }

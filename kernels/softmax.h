@@ -8,6 +8,7 @@
 #define XENT_KERNELS_SOFTMAX_H
 
 #include "softmax_lanes.h"
+#include "softmax_pages.h"
 #include "softmax_short.h"
 
 MATH size_t along_group(const struct row_job *job, enum write_term write)
@@ -98,15 +99,8 @@ static void kernel_cross_entropy(struct row_job *job)
 {
     softmax_job(job, WRITE_SOFTMAX, 1);
     if (job->all_have_targets && job->classes) return;
-    for (size_t i = 0; i < job->rows; i++) {
-        if (!job->classes) job->entropy[i] = 0.0; /* a sum of no term */
-        if (job->target[i] == XENT_NO_TARGET) {
-            job->loss[i] = job->z_loss[i] = job->entropy[i] = 0.0;
-            job->lse[i] = job->max[i] = -INFINITY;
-            job->rest[i] = -1.0;
-            job->argmax[i] = -1;
-        }
-    }
+    for (size_t i = 0; !job->classes && i < job->rows; i++) job->entropy[i] = 0.0; /* a sum of no term */
+    ignore_rows(job);
 }
 
 #endif

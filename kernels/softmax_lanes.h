@@ -6,32 +6,23 @@
 #include "lanes.h"
 #include "rows.h"
 
-/* The sums of rows of many classes: apart, so that what these loops need is not set up for few. With the maxima. */
-static __attribute__((noinline)) void lanes_whole(const struct lane_args *a, size_t classes, int vectors, size_t lanes, int far, wide sum[GROUP],
+/* The sums of rows of many classes: apart, so that what these loops need is not set up for few. */
+static __attribute__((noinline)) void lanes_whole(const struct lane_args *a, size_t classes, int vectors, size_t lanes, wide sum[GROUP],
                                                   struct sum_notes notes[GROUP])
 {
-    if (lanes != VEC_WIDTH) lanes_sum(SUM_EXP, a, classes, 1, lanes, 0, 1, sum, notes);
-    else if (far) lanes_sum(SUM_EXP, a, classes, vectors, VEC_WIDTH, 1, 1, sum, notes);
-    else lanes_sum(SUM_EXP, a, classes, vectors, VEC_WIDTH, 0, 1, sum, notes);
+    if (lanes != VEC_WIDTH) lanes_sum(SUM_EXP, a, classes, 1, lanes, sum, notes);
+    else lanes_sum(SUM_EXP, a, classes, vectors, VEC_WIDTH, sum, notes);
 }
 
 /* Those but for the maxima. kept: exponentials were, in a->x2. */
 static __attribute__((noinline)) void lanes_others(const struct lane_args *a, int kept, size_t classes, int vectors, size_t lanes,
                                                    wide sum[GROUP], struct sum_notes notes[GROUP])
 {
-    if (lanes != VEC_WIDTH && kept) lanes_sum(SUM_KEPT_BUT_MAX, a, classes, 1, lanes, 0, 0, sum, notes);
-    else if (lanes != VEC_WIDTH) lanes_sum(SUM_EXP_BUT_MAX, a, classes, 1, lanes, 0, 0, sum, notes);
+    if (lanes != VEC_WIDTH && kept) lanes_sum(SUM_KEPT_BUT_MAX, a, classes, 1, lanes, sum, notes);
+    else if (lanes != VEC_WIDTH) lanes_sum(SUM_EXP_BUT_MAX, a, classes, 1, lanes, sum, notes);
     else if (kept && vectors == 1 && classes <= TILE_CLASSES) lanes_sum_narrow(SUM_KEPT_BUT_MAX, a, classes, 1, VEC_WIDTH, sum, notes);
-    else if (kept) lanes_sum(SUM_KEPT_BUT_MAX, a, classes, vectors, VEC_WIDTH, 0, 0, sum, notes);
-    else lanes_sum(SUM_EXP_BUT_MAX, a, classes, vectors, VEC_WIDTH, 0, 0, sum, notes);
-}
-
-/* A guess at the constants of a vector of rows, from their first classes. */
-static struct exp_row lanes_guess(struct lane_view x, size_t lanes)
-{
-    vec max = lanes_load(x, 0, lanes);
-    for (ptrdiff_t j = 1; j < 4; j++) max = vec_max(lanes_load(x, j * x.stride, lanes), max);
-    return exp_row_of(exp_row_rest(max));
+    else if (kept) lanes_sum(SUM_KEPT_BUT_MAX, a, classes, vectors, VEC_WIDTH, sum, notes);
+    else lanes_sum(SUM_EXP_BUT_MAX, a, classes, vectors, VEC_WIDTH, sum, notes);
 }
 
 /* Of a vector of rows, v, whose whole sums are given: the others' where they are needed, and what the state is made of. a: as for
@@ -157,26 +148,15 @@ MATH void lanes_target_gradients(const struct row_job *job, const struct row_pas
         }
 }
 
-/* Room for what is kept of strided rows between the passes, and the least that one class must bring of them, in bytes. */
-#define DIRECT_TILE (128 * 1024 / sizeof(real))
-#define DIRECT_BYTES 128
-
 /* vectors whole vectors of rows from row first on, or one with the given number of lanes. out
- * may be x. tile: room for all of them, where they and their exponentials are kept, or NULL: strided classes share few sets of a
- * cache, which loses them from one pass to the next. */
-MATH void softmax_lanes(struct row_job *job, struct row_pass *pass, size_t first, struct lane_view x, real *tile,
-                        struct lane_view x2, const struct lane_outputs *to, const int vectors, const size_t lanes,
-                        enum write_term write, int with_target)
+ * may be x. */
+MATH void softmax_lanes(struct row_job *job, struct row_pass *pass, size_t first, struct lane_view x, struct lane_view x2,
+                        const struct lane_outputs *to, const int vectors, const size_t lanes, enum write_term write, int with_target)
 {
     const int options = vectors == 1 && lanes == VEC_WIDTH && job->options;
     const size_t classes = job->classes;
-    const struct lane_view none = {NULL, 0, 0}, copy = {tile, vectors * VEC_WIDTH, VEC_WIDTH};
-    const int far = vectors == GROUP && !tile && classes > DIRECT_TILE * sizeof(real) / DIRECT_BYTES;
     const int many = classes > SPREAD_CLASSES || job->sums; /* parts of rows may be of a longer one */
-    int keep = write == WRITE_SOFTMAX && to->out.data && !job->have_state && !job->options && (tile || !many || to->out.data != x.data);
-    /* By a guess at the maxima: rows that are not wanted again. Where they come from afar, a pass that only copies them, on the way to the
-     * maxima, has more of them under way: 4096x1000 takes 1.8 times as long without. */
-    const int once = many && job_is_bare(job) && !(tile && (write == WRITE_LOG_SOFTMAX || classes * (size_t)x.stride > job->once_reach * GROUP * VEC_WIDTH));
+    const int keep = write == WRITE_SOFTMAX && to->out.data && !job->have_state && !job->options && (!many || to->out.data != x.data);
     /* options come with whole single vectors only: see rows_are_direct */
     int want_entropy = options && job->options->want_entropy, want_gap = options && wants_gap(job, with_target);
     real nowhere[VEC_WIDTH];
@@ -191,26 +171,12 @@ MATH void softmax_lanes(struct row_job *job, struct row_pass *pass, size_t first
     struct sum_notes notes[GROUP];
     if (with_target) lanes_target_logits(job, pass, first, rows, x, vectors, lanes);
 #define SLOT(v) (first + (size_t)(v) * VEC_WIDTH)
-    if (keep) a.store = tile ? copy : to->out;
-    if (once) {
-        for (int v = 0; v < vectors; v++) {
-            struct lane_view part = x;
-            part.data += v * x.vector_step;
-            row[v].exp = lanes_guess(part, lanes);
-        }
-        lanes_whole(&a, classes, vectors, lanes, far, sum, notes);
-        for (int v = 0; v < vectors; v++) max[v] = vec_add(notes[v].max, vec_set(0)); /* a zero maximum is +0 */
-    } else if (job->have_state || job->have_max)
+    if (keep) a.store = to->out;
+    if (job->have_state || job->have_max)
         UNROLL for (int v = 0; v < vectors; v++) max[v] = vec_load_double(job->max + SLOT(v));
-    else if (tile) lanes_max(x, copy, classes, vectors, lanes, 0, max);
-    else if (far) lanes_max(x, none, classes, vectors, lanes, 1, max);
-    else lanes_max(x, none, classes, vectors, lanes, 0, max);
-    if (tile && !once) a.x = copy;
-    int right = once;
+    else lanes_max(x, classes, vectors, lanes, max);
     UNROLL for (int v = 0; v < vectors; v++) {
-        struct exp_row exp = exp_row_of(max[v]);
-        if (once) right &= exp_row_same(exp, row[v].exp);
-        row[v].exp = exp;
+        row[v].exp = exp_row_of(max[v]);
         row[v].max = max[v];
         vec_store_double(job->max + SLOT(v), max[v]);
     }
@@ -227,7 +193,7 @@ MATH void softmax_lanes(struct row_job *job, struct row_pass *pass, size_t first
         wide_store_total(pass->entropy + first, sum[0]);
     }
     if (!job->have_state && !job->max_only && many) {
-        if (!right) lanes_whole(&a, classes, vectors, lanes, far, sum, notes);
+        lanes_whole(&a, classes, vectors, lanes, sum, notes);
         for (int v = 0; v < vectors; v++) lanes_choose(job, pass, first, &a, keep ? &x : NULL, v, lanes, sum[v]);
     } else if (!job->have_state && !job->max_only) {
         if (classes - 1 < TILE_CLASSES / (size_t)vectors) lanes_sum_narrow(SUM_EXP_BUT_MAX, &a, classes, vectors, lanes, sum, notes);
@@ -248,48 +214,40 @@ MATH void softmax_lanes(struct row_job *job, struct row_pass *pass, size_t first
         row[v].peak = vec_load(pass->peak + SLOT(v));
         row[v].amount = vec_load(pass->target_amount + SLOT(v));
     }
-    if (options && to->out2.data) lanes_write(WRITE_TARGET_GRADIENT, &a, to->out2, classes, vectors, lanes, 0);
+    if (options && to->out2.data) lanes_write(WRITE_TARGET_GRADIENT, &a, to->out2, classes, vectors, lanes);
     UNROLL for (int v = 0; v < vectors; v++) row[v].amount = vec_load(pass->amount + SLOT(v));
 #undef SLOT
     if (keep) {
         a.x = a.store;
         vec lift = vec_set(1);
         UNROLL for (int v = 0; v < vectors; v++) lift = vec_min(row[v].lift, lift);
-        if (mask_any(vec_less(lift, vec_set(1)))) lanes_write(WRITE_LIFTED, &a, to->out, classes, vectors, lanes, 0);
-        else if (far) lanes_write(WRITE_SCALED, &a, to->out, classes, vectors, lanes, 1);
-        else lanes_write(WRITE_SCALED, &a, to->out, classes, vectors, lanes, 0);
+        if (mask_any(vec_less(lift, vec_set(1)))) lanes_write(WRITE_LIFTED, &a, to->out, classes, vectors, lanes);
+        else lanes_write(WRITE_SCALED, &a, to->out, classes, vectors, lanes);
     } else if (to->out.data) {
-        if (write == WRITE_LOG_SOFTMAX && far) lanes_write(WRITE_LOG_SOFTMAX, &a, to->out, classes, vectors, lanes, 1);
-        else if (write == WRITE_LOG_SOFTMAX) lanes_write(WRITE_LOG_SOFTMAX, &a, to->out, classes, vectors, lanes, 0);
-        else if (options) lanes_write(WRITE_SOFTMAX_LESS, &a, to->out, classes, vectors, lanes, 0);
-        else lanes_write(WRITE_SOFTMAX_LIFTED, &a, to->out, classes, vectors, lanes, 0);
+        if (write == WRITE_LOG_SOFTMAX) lanes_write(WRITE_LOG_SOFTMAX, &a, to->out, classes, vectors, lanes);
+        else if (options) lanes_write(WRITE_SOFTMAX_LESS, &a, to->out, classes, vectors, lanes);
+        else lanes_write(WRITE_SOFTMAX_LIFTED, &a, to->out, classes, vectors, lanes);
     }
     if (with_target) lanes_target_gradients(job, pass, first, rows, to, vectors, lanes);
 }
 
 /* The sizes, of which each is compiled once. */
-static void softmax_group(struct row_job *job, struct row_pass *pass, size_t first, struct lane_view x, real *tile,
-                          struct lane_view x2, const struct lane_outputs *to, enum write_term write, int with_target)
+static void softmax_group(struct row_job *job, struct row_pass *pass, size_t first, struct lane_view x, struct lane_view x2,
+                          const struct lane_outputs *to, enum write_term write, int with_target)
 {
-    softmax_lanes(job, pass, first, x, tile, x2, to, GROUP, VEC_WIDTH, write, with_target);
-}
-
-static void softmax_half_group(struct row_job *job, struct row_pass *pass, size_t first, struct lane_view x, real *tile,
-                               struct lane_view x2, const struct lane_outputs *to, enum write_term write, int with_target)
-{
-    softmax_lanes(job, pass, first, x, tile, x2, to, GROUP / 2, VEC_WIDTH, write, with_target);
+    softmax_lanes(job, pass, first, x, x2, to, GROUP, VEC_WIDTH, write, with_target);
 }
 
 static void softmax_vector(struct row_job *job, struct row_pass *pass, size_t first, struct lane_view x, struct lane_view x2,
                            const struct lane_outputs *to, enum write_term write, int with_target)
 {
-    softmax_lanes(job, pass, first, x, NULL, x2, to, 1, VEC_WIDTH, write, with_target);
+    softmax_lanes(job, pass, first, x, x2, to, 1, VEC_WIDTH, write, with_target);
 }
 
 static void softmax_partial(struct row_job *job, struct row_pass *pass, size_t first, struct lane_view x, struct lane_view x2,
                             const struct lane_outputs *to, size_t lanes, enum write_term write, int with_target)
 {
-    softmax_lanes(job, pass, first, x, NULL, x2, to, 1, lanes, write, with_target);
+    softmax_lanes(job, pass, first, x, x2, to, 1, lanes, write, with_target);
 }
 
 MATH struct lane_view positions_of(const struct row_tensor *tensor, size_t i)
@@ -298,16 +256,16 @@ MATH struct lane_view positions_of(const struct row_tensor *tensor, size_t i)
     return (struct lane_view){(real *)tensor->data + tensor->row[i], tensor->class_stride, VEC_WIDTH};
 }
 
-/* Positions next to each other in memory, of this precision. tile: room for group vectors of them, or NULL. */
-MATH void softmax_positions(struct row_job *job, struct row_pass *pass, real *tile, const size_t group, enum write_term write, int with_target)
+/* Positions next to each other in memory, of this precision. */
+static void softmax_direct(struct row_job *job, struct row_pass *pass, enum write_term write, int with_target)
 {
     for (size_t i = 0, next; i < job->rows; i = next) {
         size_t left = job->rows - i;
         struct lane_view x = positions_of(&job->in, i), x2 = positions_of(&job->in2, i);
         struct lane_outputs to = {positions_of(&job->out, i), positions_of(&job->out2, i)};
-        if (left >= group * VEC_WIDTH) {
-            next = i + group * VEC_WIDTH;
-            (group == GROUP ? softmax_group : softmax_half_group)(job, pass, i, x, tile, x2, &to, write, with_target);
+        if (left >= GROUP * VEC_WIDTH) {
+            next = i + GROUP * VEC_WIDTH;
+            softmax_group(job, pass, i, x, x2, &to, write, with_target);
         } else if (left >= VEC_WIDTH) {
             next = i + VEC_WIDTH;
             softmax_vector(job, pass, i, x, x2, &to, write, with_target);
@@ -316,24 +274,6 @@ MATH void softmax_positions(struct row_job *job, struct row_pass *pass, real *ti
             softmax_partial(job, pass, i, x, x2, &to, left, write, with_target);
         }
     }
-}
-
-/* Apart, lest everybody has the tile on the stack. */
-static __attribute__((noinline)) void softmax_positions_kept(struct row_job *job, struct row_pass *pass, size_t group, enum write_term write,
-                                                             int with_target)
-{
-    _Alignas(64) real tile[DIRECT_TILE];
-    softmax_positions(job, pass, tile, group, write, with_target);
-}
-
-/* Narrow rows, and dense ones, stay in cache where they lie. */
-static void softmax_direct(struct row_job *job, struct row_pass *pass, enum write_term write, int with_target)
-{
-    const size_t fit = DIRECT_TILE / VEC_WIDTH / (job->classes + 1), group = fit >= GROUP ? GROUP : GROUP / 2;
-    const int dense = job->in.class_stride == (ptrdiff_t)job->rows && job->out.class_stride == (ptrdiff_t)job->rows;
-    const int keep = job->out.data && job_is_bare(job) && job->classes > TILE_CLASSES / GROUP && !dense;
-    if (keep && fit >= group && group * VEC_WIDTH * sizeof(real) >= DIRECT_BYTES) softmax_positions_kept(job, pass, group, write, with_target);
-    else softmax_positions(job, pass, NULL, GROUP, write, with_target);
 }
 
 /* Rows anywhere, of at most TILE_CLASSES classes, through tiles: a vector of rows each. Returns
@@ -356,7 +296,7 @@ static __attribute__((noinline)) size_t softmax_tiled(struct row_job *job, struc
         tile_read(&job->in2, first, count, job->classes, 0.0, tile2);
         x2 = (struct lane_view){tile2, VEC_WIDTH, VEC_WIDTH};
     }
-    if (group) softmax_group(job, pass, first, x, NULL, x2, &to, write, with_target);
+    if (group) softmax_group(job, pass, first, x, x2, &to, write, with_target);
     else softmax_vector(job, pass, first, x, x2, &to, write, with_target);
     for (size_t i = 0; job->out.data && i < count; i += VEC_WIDTH)
         tile_write(&job->out, first + i, group ? VEC_WIDTH : count, job->classes, tile + i / VEC_WIDTH * size);

@@ -11,6 +11,9 @@ const struct xent_kernels XENT_TIER_TABLE = {
 #define X(name, job) .name = kernel_##name,
     XENT_KERNELS(X)
 #undef X
+    .page_states = kernel_page_states,
+    .page_finish = kernel_page_finish,
+    .page_write = kernel_page_write,
     .read = kernel_read,
     .write = kernel_write,
     .merge = kernel_merge,

@@ -1,12 +1,12 @@
 /* What the dispatcher tells a job of the CPU changes no bit: large jobs (struct row_job), whose outputs go past the caches and
- * whose logits are fetched ahead, and where strided rows are read once. So here the kernels are called as it calls them. */
+ * whose logits are fetched ahead. So here the kernels are called as it calls them. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "../dispatch/tier.h"
 #include "check.h"
 
-enum { ROWS = 3, MOST_CLASSES = 40000, ROOM = ROWS * MOST_CLASSES + 64, STRIDE = XENT_ROWS + 16 };
+enum { ROWS = 3, MOST_CLASSES = 40000, ROOM = ROWS * MOST_CLASSES + 64 };
 
 static const char *const names[] = {"softmax", "log_softmax", "cross_entropy", "log_sum_exp"};
 
@@ -96,43 +96,8 @@ static void same_bits(xent_tier tier)
     for (size_t d = 0; d < 4; d++) check_dtype(tier, dtypes[d]);
 }
 
-/* Rows next to each other, their classes STRIDE apart. */
-static struct row_tensor strided_in(void *buffer, xent_dtype dtype)
-{
-    struct row_tensor tensor = {buffer, dtype, STRIDE, {0}};
-    for (size_t i = 0; i < XENT_ROWS; i++) tensor.row[i] = (ptrdiff_t)i;
-    return tensor;
-}
-
-static void same_bits_strided(xent_tier tier)
-{
-    static const xent_dtype dtypes[] = {XENT_F32, XENT_F64};
-    static const size_t classes[] = {300, 400, 1000};
-    for (size_t d = 0; d < 2; d++) {
-        const struct xent_kernels *kernels = kernels_of(tier, dtypes[d]);
-        const size_t item = d ? 8 : 4, room = STRIDE * 1000;
-        char *x = malloc(room * item), *expected = malloc(room * item), *got = malloc(room * item);
-        for (size_t i = 0; i < room; i++) put(x, dtypes[d], i, (float)(i * 2654435761u % 20011) / 1000.0f - 10.0f);
-        for (size_t c = 0; c < sizeof classes / sizeof *classes; c++)
-            for (int which = 0; which < 3; which++) {
-                struct row_job once = {.rows = XENT_ROWS, .classes = classes[c], .unit_rows = 1, .once_reach = room}, twice = once;
-                twice.once_reach = 0;
-                memset(expected, 0x55, room * item);
-                memset(got, 0x55, room * item);
-                run(kernels, which, strided_in(x, dtypes[d]), strided_in(expected, dtypes[d]), &once);
-                run(kernels, which, strided_in(x, dtypes[d]), strided_in(got, dtypes[d]), &twice);
-                if (memcmp(got, expected, room * item) || memcmp(once.lse, twice.lse, XENT_ROWS * sizeof *once.lse))
-                    fail_msg("%s: %s of %zu strided classes, dtype %d: not the bits of rows that are read once", xent_tier_name(tier),
-                             names[which], classes[c], (int)dtypes[d]);
-            }
-        free(x);
-        free(expected);
-        free(got);
-    }
-}
-
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {on_every_tier(same_bits), on_every_tier(same_bits_strided)};
+    const struct CMUnitTest tests[] = {on_every_tier(same_bits)};
     return check_run("large jobs", tests, sizeof tests / sizeof *tests, argc, argv);
 }

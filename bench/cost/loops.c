@@ -63,13 +63,13 @@ ROW_WRITE(log_softmax, WRITE_LOG_SOFTMAX)
     void loads1_##group##_max(struct lane_view x, size_t classes, vec max[GROUP])                         \
     {                                                                                                     \
         vec own[GROUP];                                                                                   \
-        lanes_max(x, (struct lane_view){NULL, 0, 0}, classes, vectors, VEC_WIDTH, 0, own);                \
+        lanes_max(x, classes, vectors, VEC_WIDTH, own);                                                   \
         for (int v = 0; v < vectors; v++) max[v] = own[v];                                                \
     }                                                                                                     \
     void stores1_##group##_scaled(const struct lane_args *, struct lane_view, size_t);                    \
     void stores1_##group##_scaled(const struct lane_args *from, struct lane_view out, size_t classes)     \
     {                                                                                                     \
-        lanes_write(WRITE_SCALED, from, out, classes, vectors, VEC_WIDTH, 0);                             \
+        lanes_write(WRITE_SCALED, from, out, classes, vectors, VEC_WIDTH);                                \
     }
 LANES_OF(lanes, 1)
 LANES_OF(lanes_group, GROUP)
