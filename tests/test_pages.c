@@ -13,14 +13,15 @@ static const char *const names[] = {"softmax", "log_softmax", "log_sum_exp", "cr
 enum kind {
     SPREAD,   /* normal, deviation 2: with many classes few rows have a maximum that matters */
     FLAT,     /* deviation 1/2: none has */
+    WIDE,     /* deviation 30, so that sums are not exact */
     PEAKED,   /* one class of each row is 20 */
-    FEW_PEAKS, /* of every fiftieth row */
+    FEW_PEAKS, /* one in every fiftieth row */
     LATE,     /* 120 is added from the 70th class on, which no guess foresees, in every third row */
     FAR,      /* around 1000, and every third row around -1000 */
     SPECIAL,  /* rows with NaN, with infinities, with classes that are masked, and all masked */
     KINDS
 };
-static const char *const kind_names[] = {"spread", "flat", "peaked", "few peaks", "late", "far", "special"};
+static const char *const kind_names[] = {"spread", "flat", "wide", "peaked", "few peaks", "late", "far", "special"};
 
 static void put(void *tensor, xent_dtype dtype, size_t at, double value)
 {
@@ -33,6 +34,7 @@ static double logit(enum kind kind, size_t row, size_t class, size_t classes, st
     const double x = 2 * (double)generate_normal(g);
     switch (kind) {
     case FLAT: return x / 4;
+    case WIDE: return x * 15;
     case PEAKED: return class == row * 31 % classes ? 20 : x;
     case FEW_PEAKS: return row % 50 == 7 && class == row * 31 % classes ? 20 : x / 4;
     case LATE: return x + (row % 3 == 0 && class >= 70 ? 120 : 0);
