@@ -280,12 +280,15 @@ static int rows_are_unit(const struct row_call *call)
 /* Classes from which on positions go by pages; below, a job of them stays in cache. */
 #define PAGE_CLASSES 41
 
-/* Whether they can: tensors of the kernels' precision, and nothing but states beyond the plainest. */
+/* Whether they can: nothing but states is given or wanted beyond the plainest. */
 static int rows_have_pages(const struct row_call *call)
 {
-    const xent_dtype dtype = call->view[IN].dtype;
-    return call->pages && call->classes >= PAGE_CLASSES && (dtype == XENT_F32 || dtype == XENT_F64) && rows_are_unit(call) &&
-           !call->options && !call->max_in && !call->max_only && !call->sums_out && !call->want_argmax;
+    return call->pages && call->classes >= PAGE_CLASSES && rows_are_unit(call) && !call->options && !call->max_in && !call->max_only &&
+           !call->sums_out && !call->want_argmax;
+}
+static int64_t rows_of_page(const struct row_call *call)
+{
+    return XENT_PAGE_BYTES / (call->view[IN].dtype == XENT_F64 ? (int64_t)sizeof(double) : (int64_t)sizeof(float));
 }
 
 /* What a job is of, beside its targets and scales. */
@@ -312,6 +315,7 @@ static __attribute__((noinline)) void run_pages(const struct row_call *call, int
     describe_all(job, call, first);
     page.rows = count;
     page.classes = job->classes;
+    page.dtype = call->view[IN].dtype;
     page.in = first_element(&job->in, &call->view[IN]);
     page.out = first_element(&job->out, &call->view[OUT]);
     page.in_stride = job->in.class_stride;
@@ -347,7 +351,7 @@ static void run_rows(const void *context, int64_t first, int64_t end, struct xen
     struct row_job job;
     struct row_tensor *const tensor[] = {&job.in, &job.in2, &job.out, &job.out2};
     struct buffers buffers;
-    const int64_t page = rows_have_pages(call) ? XENT_PAGE_BYTES / call->view[IN].item : 0;
+    const int64_t page = rows_have_pages(call) ? rows_of_page(call) : 0;
     const int64_t begin = first, inner = call->fold.size[call->fold.ndim - 1]; /* rows in a run */
     job.in.data = job.in2.data = job.out.data = job.out2.data = NULL;
     job.classes = (size_t)call->classes;
@@ -401,7 +405,7 @@ void xent_rows_run(const struct row_call *call)
     int64_t elements = call->classes > 0 ? call->classes : 1, unit = XENT_SPAN / elements;
     unit = unit < 1 ? 1 : unit < XENT_ROWS ? unit : XENT_ROWS;
     if (rows_have_pages(call)) { /* the wider the better, but some tasks */
-        const int64_t most = XENT_PAGE_BYTES / call->view[IN].item, eighth = call->rows / 8 / XENT_ROWS * XENT_ROWS;
+        const int64_t most = rows_of_page(call), eighth = call->rows / 8 / XENT_ROWS * XENT_ROWS;
         unit = eighth < XENT_ROWS ? XENT_ROWS : eighth < most ? eighth : most;
     }
     struct spans spans = xent_spans(&call->execution, call->rows, unit, elements);

@@ -95,10 +95,11 @@ union page_reals {
 };
 struct page_job {
     size_t rows, classes;
-    const void *in; /* the first row's first class; of the kernels' precision */
-    void *out;      /* likewise; NULL: not wanted */
+    xent_dtype dtype; /* of both */
+    const void *in;   /* the first row's first class */
+    void *out;        /* likewise; NULL: not wanted */
     ptrdiff_t in_stride, out_stride;
-    int log;        /* log-softmax */
+    int log;          /* log-softmax */
     int with_target;
     double max[XENT_PAGE_ROWS], rest[XENT_PAGE_ROWS];
     /* From step to step. */

@@ -60,11 +60,22 @@ struct page_room {
     struct page_tree sum[PAGE_VECTORS];
 };
 
-/* Positions of a tensor: position i's class j is at[i + j * stride]. */
+/* Positions of a tensor: position i's class j is element i + j * stride. */
 struct page_view {
-    real *at;
+    void *data;
+    xent_dtype dtype;
     ptrdiff_t stride;
 };
+
+/* From class j of row i on, and then only each step-th class. */
+MATH struct page_view page_part(struct page_view v, ptrdiff_t j, size_t i, ptrdiff_t step)
+{
+    v.data = (char *)v.data + (j * v.stride + (ptrdiff_t)i) * (ptrdiff_t)dtype_size(v.dtype);
+    v.stride *= step;
+    return v;
+}
+MATH void *page_class(struct page_view v, ptrdiff_t j) { return page_part(v, j, 0, 1).data; }
+MATH vec page_load(struct page_view v, ptrdiff_t j) { return packed_load(page_class(v, j), v.dtype, 0); }
 
 /* Where vector v begins. The last one may overlap the one before. */
 MATH size_t page_at(size_t v, size_t rows) { return (v + 1) * VEC_WIDTH <= rows ? v * VEC_WIDTH : rows - VEC_WIDTH; }
@@ -129,9 +140,9 @@ MATH void page_steps(const enum page_term term, struct page_view x, struct page_
     struct exp_row exp = of->exp;
     if (term != PAGE_BOTH_SHIFTED) exp.shift = vec_set(0);
     UNROLL for (size_t s = 0; s < count; s++) {
-        vec in = vec_load(x.at + (ptrdiff_t)s * x.stride);
+        vec in = page_load(x, (ptrdiff_t)s);
         all[s] = exp_scaled(in, exp);
-        if (keep.at) vec_store(keep.at + (ptrdiff_t)s * keep.stride, all[s]);
+        if (keep.data) vec_store(page_class(keep, (ptrdiff_t)s), all[s]);
         if (term == PAGE_WHOLE) max = vec_max(in, max);
         else {
             mask is_max = vec_equal(in, max);
@@ -153,19 +164,19 @@ MATH size_t page_leaf(unsigned leaf)
 
 /* Pages are far apart where there are that many bytes from the first class to the last. */
 #define FAR_BYTES (8 << 20)
-MATH int page_is_far(struct page_view x, size_t classes) { return classes * (size_t)x.stride >= FAR_BYTES / sizeof(real); }
+MATH int page_is_far(struct page_view x, size_t classes) { return classes * (size_t)x.stride >= FAR_BYTES / dtype_size(x.dtype); }
 
 /* Blocks of so many bytes at most are fetched in the order of memory, while the one before is gone through: log-sum-exp 256x128256 28 % on a
  * Zen 4. Of others that are far apart the next half of a leaf is: 1024x32000 25 %, 1000x32000 39 %. */
 #define FETCH_BYTES (256 * 1024)
 
-/* keep: where exp_scaled goes; at NULL: nowhere. */
+/* keep: where exp_scaled goes; data NULL: nowhere. */
 MATH void page_sum(const enum page_term term, struct page_view x, struct page_view keep, size_t classes, size_t rows, struct page_room *room)
 {
     struct page_rows *const of = room->of;
     struct page_tree *const whole = room->sum, *const without = term < PAGE_BOTH ? room->sum : room->sum + PAGE_VECTORS / 2;
     const size_t vectors = page_vectors(rows);
-    const int by_block = rows * BLOCK * sizeof(real) <= FETCH_BYTES, fetches = by_block || page_is_far(x, classes);
+    const int by_block = rows * BLOCK * dtype_size(x.dtype) <= FETCH_BYTES, fetches = by_block || page_is_far(x, classes);
     for (size_t v = 0; v < vectors; v++) {
         if (term == PAGE_WHOLE) of[v].max = vec_set((real)-INFINITY);
         else of[v].ties = veci_set(0);
@@ -184,18 +195,17 @@ MATH void page_sum(const enum page_term term, struct page_view x, struct page_vi
             }
             for (size_t s = 0; s < steps; s += HALF) {
                 const ptrdiff_t at = (ptrdiff_t)(first + lane + s * LANES);
-                const struct page_view from = {x.at + at * x.stride, x.stride * LANES};
-                const struct page_view to = {keep.at ? keep.at + at * keep.stride : NULL, keep.stride * LANES};
+                const struct page_view from = page_part(x, at, 0, LANES), to = keep.data ? page_part(keep, at, 0, LANES) : keep;
                 const size_t soon = by_block ? BLOCK + leaf * STEPS + s : s ? page_leaf(leaf + 1) : lane + HALF * LANES;
-                const struct page_view next = {x.at + (ptrdiff_t)(first + soon) * x.stride, by_block ? x.stride : from.stride};
-#define STEPS_OF(second, count, last)                                                                                    \
-    for (size_t v = 0; v < vectors; v++) {                                                                               \
-        const size_t i = page_at(v, rows);                                                                               \
-        if (fetch_next) UNROLL for (ptrdiff_t k = 0; k < HALF; k++) __builtin_prefetch(next.at + i + k * next.stride, 0, 2); \
-        page_steps(term, (struct page_view){from.at + i, from.stride},                                                   \
-                   (struct page_view){keep.at ? to.at + i : NULL, to.stride}, second, count, last, leaf, &of[v],         \
-                   &whole[v], &without[v]);                                                                             \
-    }                                                                                                                    \
+                const struct page_view next = page_part(x, (ptrdiff_t)(first + soon), 0, by_block ? 1 : LANES);
+#define STEPS_OF(second, count, last)                                                                                 \
+    for (size_t v = 0; v < vectors; v++) {                                                                            \
+        const size_t i = page_at(v, rows);                                                                            \
+        if (fetch_next)                                                                                               \
+            UNROLL for (ptrdiff_t k = 0; k < HALF; k++) __builtin_prefetch(page_part(next, k, i, 1).data, 0, 2);      \
+        page_steps(term, page_part(from, 0, i, 1), keep.data ? page_part(to, 0, i, 1) : keep, second, count,            \
+                   last, leaf, &of[v], &whole[v], &without[v]);                                                       \
+    }                                                                                                                 \
     break;
                 switch (s ? steps : steps < HALF ? steps : HALF) {
                 case 1: STEPS_OF(0, 1, 1)
@@ -219,46 +229,84 @@ MATH void page_sum(const enum page_term term, struct page_view x, struct page_vi
     }
 }
 
-#define PAGE_SUM(name, term, keeps)                                                                                           \
-    static __attribute__((noinline)) void name(struct page_view x, struct page_view keep, size_t classes, size_t rows,        \
-                                               struct page_room *room)                                                        \
-    {                                                                                                                         \
-        page_sum(term, x, (struct page_view){(keeps) ? keep.at : NULL, keep.stride}, classes, rows, room);                    \
+#define PAGE_SUM(name, term, type, keeps)                                                                                  \
+    static __attribute__((noinline)) void name(struct page_view x, struct page_view keep, size_t classes, size_t rows,    \
+                                               struct page_room *room)                                                    \
+    {                                                                                                                     \
+        x.dtype = type;                                                                                                   \
+        keep.dtype = REAL_DTYPE;                                                                                          \
+        if (!(keeps)) keep.data = NULL;                                                                                   \
+        page_sum(term, x, keep, classes, rows, room);                                                                     \
     }
-PAGE_SUM(page_whole, PAGE_WHOLE, 0)
-PAGE_SUM(page_whole_kept, PAGE_WHOLE, 1)
-PAGE_SUM(page_others, PAGE_OTHERS, 0)
-PAGE_SUM(page_both, PAGE_BOTH, 0)
-PAGE_SUM(page_both_kept, PAGE_BOTH, 1)
-PAGE_SUM(page_both_shifted, PAGE_BOTH_SHIFTED, 0)
+PAGE_SUM(page_whole_real, PAGE_WHOLE, REAL_DTYPE, 0)
+PAGE_SUM(page_whole_kept, PAGE_WHOLE, REAL_DTYPE, 1)
+PAGE_SUM(page_both_real, PAGE_BOTH, REAL_DTYPE, 0)
+PAGE_SUM(page_both_kept, PAGE_BOTH, REAL_DTYPE, 1)
+#ifndef XENT_REAL_F64
+PAGE_SUM(page_whole_bf16, PAGE_WHOLE, XENT_BF16, 0)
+PAGE_SUM(page_whole_f16, PAGE_WHOLE, XENT_F16, 0)
+PAGE_SUM(page_both_bf16, PAGE_BOTH, XENT_BF16, 0)
+PAGE_SUM(page_both_f16, PAGE_BOTH, XENT_F16, 0)
+#endif
+PAGE_SUM(page_others, PAGE_OTHERS, x.dtype, 0)
+PAGE_SUM(page_both_shifted, PAGE_BOTH_SHIFTED, x.dtype, 0)
 #undef PAGE_SUM
 
+MATH void page_whole(struct page_view x, struct page_view out, const int keep, size_t classes, size_t rows, struct page_room *room)
+{
+    if (keep) page_whole_kept(x, out, classes, rows, room);
+    else if (x.dtype == REAL_DTYPE) page_whole_real(x, out, classes, rows, room);
+#ifndef XENT_REAL_F64
+    else if (x.dtype == XENT_BF16) page_whole_bf16(x, out, classes, rows, room);
+    else page_whole_f16(x, out, classes, rows, room);
+#endif
+}
+MATH void page_both(struct page_view x, struct page_view out, const int keep, size_t classes, size_t rows, struct page_room *room)
+{
+    if (keep) page_both_kept(x, out, classes, rows, room);
+    else if (x.dtype == REAL_DTYPE) page_both_real(x, out, classes, rows, room);
+#ifndef XENT_REAL_F64
+    else if (x.dtype == XENT_BF16) page_both_bf16(x, out, classes, rows, room);
+    else page_both_f16(x, out, classes, rows, room);
+#endif
+}
+
 /* Row maxima, NaN passed over. */
-static __attribute__((noinline)) void page_max(struct page_view x, size_t classes, size_t rows, struct page_rows *of)
+MATH void page_max_of(struct page_view x, size_t classes, size_t rows, struct page_rows *of)
 {
     const size_t vectors = page_vectors(rows);
     for (size_t v = 0; v < vectors; v++) of[v].max = vec_set((real)-INFINITY);
-    for (size_t j = 0, count; j < classes; j += count, x.at += (ptrdiff_t)count * x.stride) {
+    for (size_t j = 0, count; j < classes; j += count) {
         count = classes - j < 4 ? classes - j : 4;
         for (size_t v = 0; v < vectors; v++) {
-            const real *at = x.at + page_at(v, rows);
+            const struct page_view at = page_part(x, (ptrdiff_t)j, page_at(v, rows), 1);
             vec max = of[v].max;
             if (count == 4)
-                UNROLL for (ptrdiff_t k = 0; k < 4; k++) max = vec_max(vec_load(at + k * x.stride), max);
+                UNROLL for (ptrdiff_t k = 0; k < 4; k++) max = vec_max(page_load(at, k), max);
             else
-                for (ptrdiff_t k = 0; k < (ptrdiff_t)count; k++) max = vec_max(vec_load(at + k * x.stride), max);
+                for (ptrdiff_t k = 0; k < (ptrdiff_t)count; k++) max = vec_max(page_load(at, k), max);
             of[v].max = max;
         }
     }
+}
+
+static __attribute__((noinline)) void page_max_real(struct page_view x, size_t classes, size_t rows, struct page_rows *of)
+{
+    x.dtype = REAL_DTYPE;
+    page_max_of(x, classes, rows, of);
+}
+static __attribute__((noinline)) void page_max_any(struct page_view x, size_t classes, size_t rows, struct page_rows *of)
+{
+    page_max_of(x, classes, rows, of);
 }
 
 /* The constants of guesses at the maxima, from the first classes. */
 MATH void page_guess(struct page_view x, size_t rows, struct page_rows *of)
 {
     for (size_t v = 0; v < page_vectors(rows); v++) {
-        const real *at = x.at + page_at(v, rows);
-        vec max = vec_load(at);
-        for (ptrdiff_t j = 1; j < 4; j++) max = vec_max(vec_load(at + j * x.stride), max);
+        const struct page_view at = page_part(x, 0, page_at(v, rows), 1);
+        vec max = page_load(at, 0);
+        for (ptrdiff_t j = 1; j < 4; j++) max = vec_max(page_load(at, j), max);
         of[v].exp = exp_row_of(exp_row_rest(max));
     }
 }
@@ -308,7 +356,7 @@ static __attribute__((noinline)) struct row_sums page_row(struct page_view x, si
     vec_store(max, of->max);
     doubles_store(shifter, of->shifter);
     const struct row_lanes row = {.exp = {vec_set(0), vec_set(magic[w]), vec_set(floor[w])}, .max = vec_set(max[w])};
-    const struct row_view view = {x.at, REAL_DTYPE, x.stride, 0.0, 0};
+    const struct row_view view = {x.data, x.dtype, x.stride, 0.0, 0};
     return along_exp_sum(&view, (struct kept){NULL, 0}, classes, &row, max[w], shifter[w], chunks, sums);
 }
 
@@ -317,16 +365,20 @@ static __attribute__((noinline)) struct row_sums page_row(struct page_view x, si
 #define GUESS_CLASSES 512
 #define GUESS_CLASSES_FAR 4096
 
-/* Whether those of a job are kept in the output: if they stay in a cache there, or took long, with four lanes. */
-MATH int page_keeps(const struct page_job *job, int far) { return job->out && job->out != job->in && !job->log && (!far || VEC_WIDTH <= 4); }
+/* Whether exponentials are kept in the output: if they stay in a cache there, or take long, with four lanes. */
+MATH int page_keeps(const struct page_job *job, int far)
+{
+    return job->out && job->out != job->in && !job->log && job->dtype == REAL_DTYPE && (!far || VEC_WIDTH <= 4);
+}
 
 MATH struct page_view page_in(const struct page_job *job, size_t first)
 {
-    return (struct page_view){(real *)(uintptr_t)job->in + first, job->in_stride};
+    return page_part((struct page_view){(void *)(uintptr_t)job->in, job->dtype, job->in_stride}, 0, first, 1);
 }
 MATH struct page_view page_out(const struct page_job *job, size_t first)
 {
-    return (struct page_view){job->out ? (real *)job->out + first : NULL, job->out_stride};
+    const struct page_view out = {job->out, job->dtype, job->out_stride};
+    return job->out ? page_part(out, 0, first, 1) : out;
 }
 
 /* The states of a vector of rows, from their sums. others, ties: of rows that are not spread. */
@@ -359,7 +411,7 @@ static __attribute__((noinline)) int page_guessed_states(struct page_job *job)
     const int far = page_is_far(x, classes), keep = page_keeps(job, far);
     size_t left = 0;
     page_guess(x, rows, room.of);
-    (keep ? page_whole_kept : page_whole)(x, out, classes, rows, &room);
+    page_whole(x, out, keep, classes, rows, &room);
     const struct page_found found = page_take_maxima(rows, 1, room.of);
     if (!found.guessed || found.shifted) return 0;
     for (size_t v = 0; v < vectors; v++) {
@@ -378,7 +430,7 @@ static __attribute__((noinline)) int page_guessed_states(struct page_job *job)
         }
         for (size_t w = 0; one_by_one && w < VEC_WIDTH; w++) {
             if (!alone[v][w]) continue;
-            struct row_sums row = page_row((struct page_view){x.at + at + w, x.stride}, classes, &room.of[v], w);
+            struct row_sums row = page_row(page_part(x, 0, at + w, 1), classes, &room.of[v], w);
             others[w] = row.others;
             ties[w] = row.ties;
         }
@@ -395,10 +447,10 @@ static __attribute__((noinline)) int page_known_states(struct page_job *job, siz
     const size_t classes = job->classes;
     const struct page_view x = page_in(job, first), out = page_out(job, first);
     const int keep = page_keeps(job, page_is_far(x, classes));
-    page_max(x, classes, rows, room.of);
+    (x.dtype == REAL_DTYPE ? page_max_real : page_max_any)(x, classes, rows, room.of);
     const int shifted = page_take_maxima(rows, 0, room.of).shifted;
     if (shifted) page_both_shifted(x, out, classes, rows, &room);
-    else (keep ? page_both_kept : page_both)(x, out, classes, rows, &room);
+    else page_both(x, out, keep, classes, rows, &room);
     for (size_t v = 0; v < page_vectors(rows); v++) {
         total whole[VEC_WIDTH], others[VEC_WIDTH];
         double ties[VEC_WIDTH];
@@ -474,8 +526,8 @@ MATH void page_write_classes(const enum write_term term, const vec in[WRITE_CLAS
     if (term == WRITE_SOFTMAX) own.exp.shift = vec_set(0);
     for (size_t k = 0; k < count; k++) {
         vec value = write_value(term, in[k], in[k], in[k], &own, NULL);
-        if (stream) vec_stream(out.at + (ptrdiff_t)k * out.stride, value);
-        else vec_store(out.at + (ptrdiff_t)k * out.stride, value);
+        if (stream) vec_stream(page_class(out, (ptrdiff_t)k), value);
+        else packed_store(page_class(out, (ptrdiff_t)k), out.dtype, 0, value);
     }
 }
 
@@ -487,23 +539,24 @@ MATH void page_write_classes(const enum write_term term, const vec in[WRITE_CLAS
 MATH void page_write(const enum write_term term, struct page_view x, struct page_view out, size_t classes, size_t rows, const struct row_lanes *of,
                      const int stream)
 {
-    const size_t last = page_vectors(rows) - 1, end = page_at(last, rows), bytes = rows * sizeof(real);
-    const ptrdiff_t ahead = stream && bytes <= XENT_PAGE_BYTES / 2 ? (ptrdiff_t)(WRITE_AHEAD / bytes) * x.stride : 0;
-    for (size_t j = 0; j < classes; j += WRITE_CLASSES, x.at += WRITE_CLASSES * x.stride, out.at += WRITE_CLASSES * out.stride) {
-        const size_t count = classes - j < WRITE_CLASSES ? classes - j : WRITE_CLASSES;
+    const size_t last = page_vectors(rows) - 1, end = page_at(last, rows), bytes = rows * dtype_size(x.dtype);
+    const ptrdiff_t ahead = stream && bytes <= XENT_PAGE_BYTES / 2 ? (ptrdiff_t)(WRITE_AHEAD / bytes) : 0;
+    for (size_t j = 0, count; j < classes; j += count) {
         vec in[WRITE_CLASSES], in_end[WRITE_CLASSES];
-#define LOAD(to, i) to[k] = vec_load(x.at + (i) + (ptrdiff_t)k * x.stride)
-#define WRITE(from, i, v, n) page_write_classes(term, from, n, (struct page_view){out.at + (i), out.stride}, &of[v], stream)
-        for (size_t k = 0; k < count; k++) LOAD(in_end, end); /* before what it overlaps is written */
+        const struct page_view from = page_part(x, (ptrdiff_t)j, 0, 1), to = page_part(out, (ptrdiff_t)j, 0, 1);
+        count = classes - j < WRITE_CLASSES ? classes - j : WRITE_CLASSES;
+#define LOAD(into, i, k) into[k] = page_load(page_part(from, 0, i, 1), (ptrdiff_t)(k))
+#define WRITE(values, i, v, n) page_write_classes(term, values, n, page_part(to, 0, i, 1), &of[v], stream)
+        for (size_t k = 0; k < count; k++) LOAD(in_end, end, k); /* before what it overlaps is written */
         for (size_t v = 0; v < last; v++)
             if (count == WRITE_CLASSES) {
                 UNROLL for (size_t k = 0; k < WRITE_CLASSES; k++) {
-                    LOAD(in, v * VEC_WIDTH);
-                    if (stream && ahead) __builtin_prefetch(x.at + v * VEC_WIDTH + ahead + (ptrdiff_t)k * x.stride, 0, 2);
+                    LOAD(in, v * VEC_WIDTH, k);
+                    if (stream && ahead) __builtin_prefetch(page_part(from, (ptrdiff_t)k + ahead, v * VEC_WIDTH, 1).data, 0, 2);
                 }
                 WRITE(in, v * VEC_WIDTH, v, WRITE_CLASSES);
             } else {
-                for (size_t k = 0; k < count; k++) LOAD(in, v * VEC_WIDTH);
+                for (size_t k = 0; k < count; k++) LOAD(in, v * VEC_WIDTH, k);
                 WRITE(in, v * VEC_WIDTH, v, count);
             }
         WRITE(in_end, end, last, count);
@@ -512,28 +565,52 @@ MATH void page_write(const enum write_term term, struct page_view x, struct page
     }
 }
 
-#define PAGE_WRITE(name, term, stream)                                                                                     \
+#define PAGE_WRITE(name, term, from, into, stream)                                                                         \
     static __attribute__((noinline)) void name(struct page_view x, struct page_view out, size_t classes, size_t rows,      \
                                                const struct row_lanes *of)                                                 \
     {                                                                                                                      \
+        x.dtype = from;                                                                                                    \
+        out.dtype = into;                                                                                                  \
         page_write(term, x, out, classes, rows, of, stream);                                                               \
     }
-PAGE_WRITE(page_write_scaled, WRITE_SCALED, 0)
-PAGE_WRITE(page_write_softmax, WRITE_SOFTMAX, 0)
-PAGE_WRITE(page_stream_softmax, WRITE_SOFTMAX, 1)
-PAGE_WRITE(page_write_lifted, WRITE_SOFTMAX_LIFTED, 0)
-PAGE_WRITE(page_write_log_softmax, WRITE_LOG_SOFTMAX, 0)
-PAGE_WRITE(page_stream_log_softmax, WRITE_LOG_SOFTMAX, 1)
+PAGE_WRITE(page_write_scaled, WRITE_SCALED, REAL_DTYPE, REAL_DTYPE, 0)
+PAGE_WRITE(page_write_softmax_real, WRITE_SOFTMAX, REAL_DTYPE, REAL_DTYPE, 0)
+PAGE_WRITE(page_stream_softmax, WRITE_SOFTMAX, REAL_DTYPE, REAL_DTYPE, 1)
+PAGE_WRITE(page_write_log_softmax_real, WRITE_LOG_SOFTMAX, REAL_DTYPE, REAL_DTYPE, 0)
+PAGE_WRITE(page_stream_log_softmax, WRITE_LOG_SOFTMAX, REAL_DTYPE, REAL_DTYPE, 1)
+#ifndef XENT_REAL_F64
+PAGE_WRITE(page_write_softmax_bf16, WRITE_SOFTMAX, XENT_BF16, XENT_BF16, 0)
+PAGE_WRITE(page_write_softmax_f16, WRITE_SOFTMAX, XENT_F16, XENT_F16, 0)
+#endif
+PAGE_WRITE(page_write_log_softmax_any, WRITE_LOG_SOFTMAX, x.dtype, out.dtype, 0)
+PAGE_WRITE(page_write_lifted, WRITE_SOFTMAX_LIFTED, x.dtype, out.dtype, 0)
 #undef PAGE_WRITE
+
+MATH void page_write_softmax(struct page_view x, struct page_view out, const int stream, size_t classes, size_t rows, const struct row_lanes *of)
+{
+    if (stream) page_stream_softmax(x, out, classes, rows, of);
+    else if (x.dtype == REAL_DTYPE) page_write_softmax_real(x, out, classes, rows, of);
+#ifndef XENT_REAL_F64
+    else if (x.dtype == XENT_BF16) page_write_softmax_bf16(x, out, classes, rows, of);
+    else page_write_softmax_f16(x, out, classes, rows, of);
+#endif
+}
+MATH void page_write_log_softmax(struct page_view x, struct page_view out, const int stream, size_t classes, size_t rows,
+                                 const struct row_lanes *of)
+{
+    if (stream) page_stream_log_softmax(x, out, classes, rows, of);
+    else if (x.dtype == REAL_DTYPE) page_write_log_softmax_real(x, out, classes, rows, of);
+    else page_write_log_softmax_any(x, out, classes, rows, of);
+}
 
 /* Zeros for those rows of which row has a 1. */
 static __attribute__((noinline)) void page_zero(struct page_view out, size_t classes, size_t rows, const real *row)
 {
-    for (size_t j = 0; j < classes; j++, out.at += out.stride)
+    for (size_t j = 0; j < classes; j++)
         for (size_t v = 0; v < page_vectors(rows); v++) {
-            const size_t at = page_at(v, rows);
-            mask zero = vec_equal(vec_load(row + at), vec_set(1));
-            if (mask_any(zero)) vec_store(out.at + at, vec_zero_where(zero, vec_load(out.at + at)));
+            const struct page_view at = page_part(out, (ptrdiff_t)j, page_at(v, rows), 1);
+            const mask zero = vec_equal(vec_load(row + page_at(v, rows)), vec_set(1));
+            if (mask_any(zero)) packed_store(at.data, at.dtype, 0, vec_zero_where(zero, page_load(at, 0)));
         }
 }
 
@@ -558,8 +635,8 @@ static void kernel_page_write(struct page_job *job)
     struct row_lanes of[PAGE_VECTORS];
     const size_t rows = job->rows, classes = job->classes;
     const struct page_view x = page_in(job, 0), out = page_out(job, 0);
-    const int aligned = ((uintptr_t)out.at | (uintptr_t)out.stride * sizeof(real) | rows * sizeof(real)) % 64 == 0;
-    const int stream = VEC_WIDTH > 1 && aligned && page_is_far(x, classes);
+    const int aligned = ((uintptr_t)out.data | (uintptr_t)out.stride * sizeof(real) | rows * sizeof(real)) % 64 == 0;
+    const int stream = VEC_WIDTH > 1 && aligned && job->dtype == REAL_DTYPE && page_is_far(x, classes);
     real zero[PAGE_VECTORS * VEC_WIDTH];
     int plain = 1; /* no row is shifted or lifted */
     int zeros = 0;
@@ -575,13 +652,14 @@ static void kernel_page_write(struct page_job *job)
         if (job->log) continue;
         plain = plain && !mask_any(vec_less(of[v].lift, vec_set(1))) && !mask_any(vec_less(vec_set(0), vec_abs(of[v].exp.shift)));
     }
-    if (job->log) (stream ? page_stream_log_softmax : page_write_log_softmax)(x, out, classes, rows, of);
+    if (job->log) page_write_log_softmax(x, out, stream, classes, rows, of);
     else if (!plain) page_write_lifted(x, out, classes, rows, of);
     else if (job->kept) page_write_scaled(out, out, classes, rows, of);
-    else (stream ? page_stream_softmax : page_write_softmax)(x, out, classes, rows, of);
+    else page_write_softmax(x, out, stream, classes, rows, of);
     if (stream) stream_end();
     for (size_t i = 0; job->with_target && i < rows; i++)
-        if (job->target[i] >= 0) out.at[(ptrdiff_t)i + job->target[i] * out.stride] = PAGE_REALS(job->target_gradient)[i];
+        if (job->target[i] >= 0)
+            write_one(out.data, out.dtype, (ptrdiff_t)i + (ptrdiff_t)job->target[i] * out.stride, PAGE_REALS(job->target_gradient)[i]);
     if (zeros) page_zero(out, classes, rows, zero);
 }
 

@@ -23,10 +23,25 @@ enum kind {
 };
 static const char *const kind_names[] = {"spread", "flat", "wide", "peaked", "few peaks", "late", "far", "special"};
 
+static size_t size_of(xent_dtype dtype) { return dtype == XENT_F64 ? 8 : dtype == XENT_F32 ? 4 : 2; }
+
+/* To 16 bits by cutting off the others, which is as good a number; f16 has less far to go. */
+static uint16_t half_of(xent_dtype dtype, float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    if (dtype == XENT_BF16) return (uint16_t)(bits >> 16);
+    const uint32_t sign = bits >> 16 & 0x8000, magnitude = bits & 0x7fffffff;
+    if (magnitude > 0x7f800000) return 0x7e00;
+    if (magnitude >= 0x477fe000) return (uint16_t)(sign | 0x7c00); /* 65504 and more */
+    return (uint16_t)(magnitude < 0x38800000 ? sign : sign | ((magnitude - 0x38000000) >> 13));
+}
+
 static void put(void *tensor, xent_dtype dtype, size_t at, double value)
 {
     if (dtype == XENT_F64) ((double *)tensor)[at] = value;
-    else ((float *)tensor)[at] = (float)value;
+    else if (dtype == XENT_F32) ((float *)tensor)[at] = (float)value;
+    else ((uint16_t *)tensor)[at] = half_of(dtype, (float)value);
 }
 
 static double logit(enum kind kind, size_t row, size_t class, size_t classes, struct generator *g)
@@ -54,7 +69,7 @@ struct call {
     int64_t *target;
     xent_row_state *state_in;
     xent_row_state *state;
-    double *lse, *loss; /* of f64 logits; else floats */
+    double *lse, *loss; /* of f64 logits; else as many floats */
     double mean;
 };
 
@@ -64,7 +79,8 @@ static void run(int function, struct call *c, xent_tier tier)
     const int64_t strides[] = {1, (int64_t)c->stride, 1};
     const bool strided = c->stride != 0;
     const xent_tensor logits = {c->logits, c->dtype, strided ? 3 : 2, strided ? positions : rows, strided ? strides : NULL};
-    xent_tensor output = logits, target = {c->target, XENT_I64, 1, rows, NULL}, lse = {c->lse, c->dtype, 1, rows, NULL}, loss;
+    xent_tensor output = logits, target = {c->target, XENT_I64, 1, rows, NULL}, loss;
+    xent_tensor lse = {c->lse, c->dtype == XENT_F64 ? XENT_F64 : XENT_F32, 1, rows, NULL};
     const int64_t one_by[] = {1, (int64_t)c->rows};
     if (strided) target.ndim = lse.ndim = 2, target.shape = lse.shape = one_by;
     loss = lse;
@@ -97,22 +113,24 @@ static void run(int function, struct call *c, xent_tier tier)
 static bool same(xent_dtype dtype, const void *a, size_t i, const void *b, size_t j)
 {
     if (dtype == XENT_F64) return check_same64(((const double *)a)[i], ((const double *)b)[j]);
-    return check_same(((const float *)a)[i], ((const float *)b)[j]);
+    if (dtype == XENT_F32) return check_same(((const float *)a)[i], ((const float *)b)[j]);
+    const uint16_t x = ((const uint16_t *)a)[i], y = ((const uint16_t *)b)[j], infinity = dtype == XENT_BF16 ? 0x7f80 : 0x7c00;
+    return x == y || ((x & 0x7fff) > infinity && (y & 0x7fff) > infinity);
 }
 
 /* Whether all that is wanted of them is the same. */
 static void compare(const struct call *strided, const struct call *packed, int function, const char *what, xent_tier tier)
 {
-    const xent_dtype dtype = packed->dtype;
+    const xent_dtype dtype = packed->dtype, row_dtype = dtype == XENT_F64 ? XENT_F64 : XENT_F32;
     for (size_t r = 0; r < packed->rows; r++) {
         for (size_t j = 0; packed->output && j < packed->classes; j++)
             if (!same(dtype, strided->output, j * strided->stride + r, packed->output, r * packed->classes + j))
                 fail_msg("%s: %s of %zux%zu, stride %zu, dtype %d, %s: row %zu, class %zu", xent_tier_name(tier), names[function],
                          packed->rows, packed->classes, packed->stride, (int)dtype, what, r, j);
         if (function < LOG_SUM_EXP) continue;
-        if (!same(dtype, strided->lse, r, packed->lse, r) || !check_same64(strided->state[r].max, packed->state[r].max) ||
+        if (!same(row_dtype, strided->lse, r, packed->lse, r) || !check_same64(strided->state[r].max, packed->state[r].max) ||
             !check_same64(strided->state[r].rest, packed->state[r].rest) ||
-            (function == CROSS_ENTROPY && !same(dtype, strided->loss, r, packed->loss, r)))
+            (function == CROSS_ENTROPY && !same(row_dtype, strided->loss, r, packed->loss, r)))
             fail_msg("%s: %s of %zux%zu, stride %zu, dtype %d, %s: row %zu", xent_tier_name(tier), names[function], packed->rows,
                      packed->classes, strided->stride, (int)dtype, what, r);
     }
@@ -122,7 +140,7 @@ static void compare(const struct call *strided, const struct call *packed, int f
 /* What lies between the rows of classes is not written. */
 static void check_gaps(const struct call *c, const unsigned char *pattern)
 {
-    const size_t item = c->dtype == XENT_F64 ? 8 : 4;
+    const size_t item = size_of(c->dtype);
     for (size_t j = 0; j + 1 < c->classes; j++)
         for (size_t i = c->rows; i < c->stride; i++)
             assert_memory_equal((const char *)c->output + (j * c->stride + i) * item, pattern, item);
@@ -131,12 +149,12 @@ static void check_gaps(const struct call *c, const unsigned char *pattern)
 static void check_shape(xent_tier tier, xent_dtype dtype, size_t rows, size_t classes, size_t stride, enum kind kind)
 {
     static const unsigned char pattern[8] = {0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a};
-    const size_t item = dtype == XENT_F64 ? 8 : 4, count = rows * classes, room = stride * classes;
+    const size_t item = size_of(dtype), count = rows * classes, room = stride * classes;
     struct generator g = {rows * 1000003 + classes * 10007 + (size_t)kind};
     struct call packed = {.dtype = dtype, .rows = rows, .classes = classes}, strided = packed;
     strided.stride = stride;
     void *const x = malloc(count * item), *const expected = malloc(count * item), *const y = malloc(room * item);
-    /* At the border of a cache line, where whole lines are written, and, in place, where they are not. */
+    /* got is at the border of a cache line, where whole lines are written, and, in place, where they are not. */
     void *const got = aligned_alloc(64, (room * item + 63) / 64 * 64);
     packed.target = strided.target = malloc(rows * sizeof *packed.target);
     double *const values = malloc(4 * rows * sizeof *values);
@@ -189,7 +207,8 @@ static void shapes(xent_tier tier)
         for (int kind = 0; kind < KINDS; kind++) {
             if (check_quick() && sizes[s][0] * sizes[s][1] > 60000) continue;
             check_shape(tier, XENT_F32, sizes[s][0], sizes[s][1], sizes[s][2], (enum kind)kind);
-            check_shape(tier, XENT_F64, sizes[s][0], sizes[s][1], sizes[s][2], (enum kind)kind);
+            static const xent_dtype others[] = {XENT_F64, XENT_BF16, XENT_F16};
+            check_shape(tier, others[(s + (size_t)kind) % 3], sizes[s][0], sizes[s][1], sizes[s][2], (enum kind)kind);
         }
 }
 
@@ -201,7 +220,7 @@ static void far_apart(xent_tier tier)
         for (int kind = 0; kind < KINDS; kind++) {
             if (check_quick() && (kind == FLAT || s == 0)) continue;
             check_shape(tier, XENT_F32, sizes[s][0], sizes[s][1], sizes[s][2], (enum kind)kind);
-            if (kind % 2) check_shape(tier, XENT_F64, sizes[s][0], sizes[s][1], sizes[s][2], (enum kind)kind);
+            if (s == 1) check_shape(tier, kind % 2 ? XENT_F64 : XENT_BF16, sizes[s][0], sizes[s][1], 2 * sizes[s][2], (enum kind)kind);
         }
 }
 
