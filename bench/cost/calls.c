@@ -91,7 +91,6 @@ static const struct call calls[] = {
     FOUR_SHAPES("log_softmax", log_softmax, NONE),
     FOUR_SHAPES("cross_entropy gradient", cross_entropy_gradient, INDICES),
     {"cross_entropy gradient", cross_entropy_gradient, INDICES, XENT_F32, 3, {1, 10, 1024}},
-    /* Read once, and twice, whatever the CPU (once_reach in dispatch/tier.c). */
     {"cross_entropy gradient", cross_entropy_gradient, INDICES, XENT_F32, 3, {1, 1000, 96}},
     {"cross_entropy gradient", cross_entropy_gradient, INDICES, XENT_F32, 3, {1, 1000, 1024}},
     ROWS("cross_entropy gradient", cross_entropy_gradient, INDICES, XENT_BF16, 1024, 10),

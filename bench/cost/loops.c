@@ -5,6 +5,7 @@
 #include "kernels/elements.h"
 #include "kernels/lanes.h"
 #include "kernels/along.h"
+#include "kernels/softmax_pages.h"
 
 /* -- Along the row -- */
 
@@ -85,6 +86,19 @@ double stores1_lanes_exp_sum(const struct lane_args *from, size_t classes)
     wide_store(lanes, sum[0]);
     return lanes[0] + (double)veci_reduce_add(notes[0].ties);
 }
+
+/* -- Pages. Of their sums' loop, which stores more than exponentials, it can't be told how many elements it takes. -- */
+
+#define PAGE_OF(name, term)                                                                                \
+    void stores1_page_##name(struct page_view, struct page_view, size_t, size_t, const struct row_lanes *); \
+    void stores1_page_##name(struct page_view x, struct page_view out, size_t classes, size_t rows,        \
+                             const struct row_lanes *of)                                                   \
+    {                                                                                                      \
+        x.dtype = out.dtype = REAL_DTYPE;                                                                  \
+        page_write(term, x, out, classes, rows, of, 0);                                                    \
+    }
+PAGE_OF(scaled, WRITE_SCALED)
+PAGE_OF(softmax, WRITE_SOFTMAX)
 
 /* -- Elements -- */
 
