@@ -1,6 +1,7 @@
 #include "rows.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "error.h"
@@ -280,6 +281,9 @@ static int rows_are_unit(const struct row_call *call)
 /* Classes from which on positions go by pages; below, a job of them stays in cache. */
 #define PAGE_CLASSES 41
 
+/* Bytes of logits from which on pages are large (struct page_job): with a gradient, 24 MiB. */
+#define PAGES_LARGE (12 << 20)
+
 /* Whether they can: nothing but states is given or wanted beyond the plainest. */
 static int rows_have_pages(const struct row_call *call)
 {
@@ -320,6 +324,7 @@ static __attribute__((noinline)) void run_pages(const struct row_call *call, int
     page.out = first_element(&job->out, &call->view[OUT]);
     page.in_stride = job->in.class_stride;
     page.out_stride = page.out ? job->out.class_stride : 0;
+    page.large = call->rows * call->classes * call->view[IN].item >= PAGES_LARGE;
     page.log = call->log_softmax;
     page.with_target = call->with_target;
     page.kept = 0;
@@ -404,9 +409,12 @@ void xent_rows_run(const struct row_call *call)
     /* Whole jobs, unless few rows make a span. */
     int64_t elements = call->classes > 0 ? call->classes : 1, unit = XENT_SPAN / elements;
     unit = unit < 1 ? 1 : unit < XENT_ROWS ? unit : XENT_ROWS;
-    if (rows_have_pages(call)) { /* the wider the better, but some tasks */
-        const int64_t most = rows_of_page(call), eighth = call->rows / 8 / XENT_ROWS * XENT_ROWS;
-        unit = eighth < XENT_ROWS ? XENT_ROWS : eighth < most ? eighth : most;
+    if (rows_have_pages(call)) {
+        /* Whole runs, or pages: two threads that write to one page at a time take as long as one. */
+        const int64_t page = rows_of_page(call), run = call->fold.size[call->fold.ndim - 1];
+        const int far = call->classes * llabs(call->class_stride[IN]) * call->view[IN].item >= XENT_PAGE_FAR;
+        unit = run < page ? run : page;
+        if (far && unit >= 4 * XENT_ROWS) unit = (unit + 1) / 2; /* which are not kept in cache */
     }
     struct spans spans = xent_spans(&call->execution, call->rows, unit, elements);
     xent_spans_run(&spans, &call->execution, call->totals, run_rows, call);

@@ -88,6 +88,8 @@ struct row_job {
  * width on any tier. */
 #define XENT_PAGE_BYTES 4096
 #define XENT_PAGE_ROWS_LEAST 16
+/* Pages are far apart where so many bytes are between the first class and the last. */
+#define XENT_PAGE_FAR (8 << 20)
 #define XENT_PAGE_ROWS (XENT_PAGE_BYTES / sizeof(float)) /* f64: half of them */
 union page_reals {
     float f32[XENT_PAGE_BYTES / sizeof(float)];
@@ -99,6 +101,7 @@ struct page_job {
     const void *in;   /* the first row's first class */
     void *out;        /* likewise; NULL: not wanted */
     ptrdiff_t in_stride, out_stride;
+    int large;        /* the tensors outgrow the caches */
     int log;          /* log-softmax */
     int with_target;
     double max[XENT_PAGE_ROWS], rest[XENT_PAGE_ROWS];

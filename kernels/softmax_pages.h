@@ -56,6 +56,7 @@ struct page_rows {
 
 /* Of a page, or of half of one, whose sums with and without the maxima are taken at once: those without then lie in the second half. */
 struct page_room {
+    int large; /* of the job */
     struct page_rows of[PAGE_VECTORS];
     struct page_tree sum[PAGE_VECTORS];
 };
@@ -162,12 +163,14 @@ MATH size_t page_leaf(unsigned leaf)
     return (leaf & 1) << 4 | (leaf & 2) << 2 | (leaf & 4) | (leaf & 8) >> 2 | (leaf >> 4 & 1);
 }
 
-/* Pages are far apart where there are that many bytes from the first class to the last. */
-#define FAR_BYTES (8 << 20)
-MATH int page_is_far(struct page_view x, size_t classes) { return classes * (size_t)x.stride >= FAR_BYTES / dtype_size(x.dtype); }
+MATH int page_is_far(struct page_view x, size_t classes)
+{
+    return classes * (size_t)(x.stride < 0 ? -x.stride : x.stride) >= XENT_PAGE_FAR / dtype_size(x.dtype);
+}
 
 /* Blocks of so many bytes at most are fetched in the order of memory, while the one before is gone through: log-sum-exp 256x128256 28 % on a
- * Zen 4. Of others that are far apart the next half of a leaf is: 1024x32000 25 %, 1000x32000 39 %. */
+ * Zen 4. So are, in large jobs, the places where exponentials are kept, and beyond the last class, where the next image is as a rule (64 images of 64x1000:
+ * 30 %). Of others that are far apart the next half of a leaf is fetched: 1024x32000 25 %, 1000x32000 39 %. */
 #define FETCH_BYTES (256 * 1024)
 
 /* keep: where exp_scaled goes; data NULL: nowhere. */
@@ -177,6 +180,7 @@ MATH void page_sum(const enum page_term term, struct page_view x, struct page_vi
     struct page_tree *const whole = room->sum, *const without = term < PAGE_BOTH ? room->sum : room->sum + PAGE_VECTORS / 2;
     const size_t vectors = page_vectors(rows);
     const int by_block = rows * BLOCK * dtype_size(x.dtype) <= FETCH_BYTES, fetches = by_block || page_is_far(x, classes);
+    const int fetches_kept = keep.data && by_block && room->large;
     for (size_t v = 0; v < vectors; v++) {
         if (term == PAGE_WHOLE) of[v].max = vec_set((real)-INFINITY);
         else of[v].ties = veci_set(0);
@@ -186,7 +190,7 @@ MATH void page_sum(const enum page_term term, struct page_view x, struct page_vi
     }
     for (size_t first = 0; first < classes; first += BLOCK) {
         const size_t count = block_count(classes, first);
-        const int fetch_next = fetches && first + 2 * BLOCK <= classes;
+        const int fetch_next = fetches && (first + 2 * BLOCK <= classes || (by_block && room->large));
         for (unsigned leaf = 0; leaf < LANES; leaf++) {
             const size_t lane = page_leaf(leaf), steps = lane < count ? (count - lane + LANES - 1) / LANES : 0;
             for (size_t v = 0; !steps && v < vectors; v++) {
@@ -198,11 +202,14 @@ MATH void page_sum(const enum page_term term, struct page_view x, struct page_vi
                 const struct page_view from = page_part(x, at, 0, LANES), to = keep.data ? page_part(keep, at, 0, LANES) : keep;
                 const size_t soon = by_block ? BLOCK + leaf * STEPS + s : s ? page_leaf(leaf + 1) : lane + HALF * LANES;
                 const struct page_view next = page_part(x, (ptrdiff_t)(first + soon), 0, by_block ? 1 : LANES);
+                const struct page_view next_kept = fetches_kept ? page_part(keep, (ptrdiff_t)(first + soon), 0, 1) : keep;
 #define STEPS_OF(second, count, last)                                                                                 \
     for (size_t v = 0; v < vectors; v++) {                                                                            \
         const size_t i = page_at(v, rows);                                                                            \
         if (fetch_next)                                                                                               \
             UNROLL for (ptrdiff_t k = 0; k < HALF; k++) __builtin_prefetch(page_part(next, k, i, 1).data, 0, 2);      \
+        if (keep.data && fetches_kept)                                                                                \
+            UNROLL for (ptrdiff_t k = 0; k < HALF; k++) __builtin_prefetch(page_part(next_kept, k, i, 1).data, 1, 2); \
         page_steps(term, page_part(from, 0, i, 1), keep.data ? page_part(to, 0, i, 1) : keep, second, count,            \
                    last, leaf, &of[v], &whole[v], &without[v]);                                                       \
     }                                                                                                                 \
@@ -410,6 +417,7 @@ static __attribute__((noinline)) int page_guessed_states(struct page_job *job)
     const struct page_view x = page_in(job, 0), out = page_out(job, 0);
     const int far = page_is_far(x, classes), keep = page_keeps(job, far);
     size_t left = 0;
+    room.large = job->large;
     page_guess(x, rows, room.of);
     page_whole(x, out, keep, classes, rows, &room);
     const struct page_found found = page_take_maxima(rows, 1, room.of);
@@ -447,6 +455,7 @@ static __attribute__((noinline)) int page_known_states(struct page_job *job, siz
     const size_t classes = job->classes;
     const struct page_view x = page_in(job, first), out = page_out(job, first);
     const int keep = page_keeps(job, page_is_far(x, classes));
+    room.large = job->large;
     (x.dtype == REAL_DTYPE ? page_max_real : page_max_any)(x, classes, rows, room.of);
     const int shifted = page_take_maxima(rows, 0, room.of).shifted;
     if (shifted) page_both_shifted(x, out, classes, rows, &room);
