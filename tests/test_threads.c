@@ -103,14 +103,14 @@ static int stop_pools(void **state)
 
 /* ---- Bits ------------------------------------------------------------------------ */
 
-/* More than a few tasks; rows that end amid a block of 64, and rows as long as a task. */
+/* More than a few tasks; rows that end amid a block of 64, pages, and rows as long as a task. */
 static const struct {
     int64_t rows, classes;
     enum kind kind;
     int layout;
 } shapes[] = {
     {20002, 7, NORMAL, CONTIGUOUS}, {2998, 33, SPECIALS, PADDED_TO_ODD}, {1500, 100, WIDE, IN_PLACE},
-    {1000, 130, CONFIDENT, INNER},  {101, 1000, NORMAL, SPLIT},          {6, 40000, VERY_WIDE, CONTIGUOUS},
+    {2500, 60, CONFIDENT, INNER},   {102, 1000, NORMAL, SPLIT},          {6, 40000, VERY_WIDE, CONTIGUOUS},
 };
 
 static void same_bits(void **state)
