@@ -2,7 +2,7 @@
  * class at a time (struct page_job), in three steps, between which the rows go through the dispatcher as ever.
  *
  * Where classes are as far apart as pages are, a page costs 0.2 us on a Zen 4, however little of it is read: 64 positions of 32000 classes
- * took 1.8 ns a logit, 1024 take 0.6. So the rows' sums, maxima and bins lie in memory (struct page_sums, a vector of rows each), and go
+ * took 1.8 ns a logit, 1024 take 0.5. So the rows' sums, maxima and bins lie in memory (struct page_room), and go
  * through the classes together.
  *
  * The sums are of the very tree of along.h, whose leaves, the virtual lanes of a block, are completed one after the
@@ -113,13 +113,8 @@ MATH void page_add(struct page_tree *tree, unsigned leaf, vec value)
     tree->level[level] = sum;
 }
 
-/* The sum of up to four steps, as tree_sum has it. */
-MATH vec page_half(const vec term[HALF], const size_t count)
-{
-    vec low = count > 1 ? vec_add(term[0], term[1]) : term[0];
-    if (count > 2) low = vec_add(low, count > 3 ? vec_add(term[2], term[3]) : term[2]);
-    return low;
-}
+/* The sum of half a leaf, as tree_sum has it. */
+MATH vec page_half(const vec term[HALF]) { return vec_add(vec_add(term[0], term[1]), vec_add(term[2], term[3])); }
 
 /* Adds half a leaf to the other, and that to those before it once it is complete. */
 MATH void page_add_half(struct page_tree *tree, const int second, const int last, unsigned leaf, vec value)
@@ -140,6 +135,7 @@ MATH void page_steps(const enum page_term term, struct page_view x, struct page_
     veci ties = of->ties;
     struct exp_row exp = of->exp;
     if (term != PAGE_BOTH_SHIFTED) exp.shift = vec_set(0);
+    UNROLL for (size_t s = count; s < HALF; s++) all[s] = others[s] = vec_set(0);
     UNROLL for (size_t s = 0; s < count; s++) {
         vec in = page_load(x, (ptrdiff_t)s);
         all[s] = exp_scaled(in, exp);
@@ -153,8 +149,8 @@ MATH void page_steps(const enum page_term term, struct page_view x, struct page_
     }
     if (term == PAGE_WHOLE) of->max = max;
     else of->ties = ties;
-    if (term != PAGE_OTHERS) page_add_half(whole, second, last, leaf, page_half(all, count));
-    if (term != PAGE_WHOLE) page_add_half(without, second, last, leaf, page_half(others, count));
+    if (term != PAGE_OTHERS) page_add_half(whole, second, last, leaf, page_half(all));
+    if (term != PAGE_WHOLE) page_add_half(without, second, last, leaf, page_half(others));
 }
 
 /* The lanes with their bits in reverse: those 16 apart one after the other. */
@@ -212,20 +208,11 @@ MATH void page_sum(const enum page_term term, struct page_view x, struct page_vi
             UNROLL for (ptrdiff_t k = 0; k < HALF; k++) __builtin_prefetch(page_part(next_kept, k, i, 1).data, 1, 2); \
         page_steps(term, page_part(from, 0, i, 1), keep.data ? page_part(to, 0, i, 1) : keep, second, count,            \
                    last, leaf, &of[v], &whole[v], &without[v]);                                                       \
-    }                                                                                                                 \
-    break;
-                switch (s ? steps : steps < HALF ? steps : HALF) {
-                case 1: STEPS_OF(0, 1, 1)
-                case 2: STEPS_OF(0, 2, 1)
-                case 3: STEPS_OF(0, 3, 1)
-                case HALF:
-                    if (steps > HALF) { STEPS_OF(0, HALF, 0) }
-                    STEPS_OF(0, HALF, 1)
-                case HALF + 1: STEPS_OF(1, 1, 1)
-                case HALF + 2: STEPS_OF(1, 2, 1)
-                case HALF + 3: STEPS_OF(1, 3, 1)
-                default: STEPS_OF(1, HALF, 1)
-                }
+    }
+                const size_t some = steps - s < HALF ? steps - s : HALF;
+                if (steps == STEPS && !s) { STEPS_OF(0, HALF, 0) }
+                else if (steps == STEPS) { STEPS_OF(1, HALF, 1) }
+                else { STEPS_OF(s != 0, some, s + HALF >= steps) }
 #undef STEPS_OF
             }
         }
@@ -250,10 +237,8 @@ PAGE_SUM(page_whole_kept, PAGE_WHOLE, REAL_DTYPE, 1)
 PAGE_SUM(page_both_real, PAGE_BOTH, REAL_DTYPE, 0)
 PAGE_SUM(page_both_kept, PAGE_BOTH, REAL_DTYPE, 1)
 #ifndef XENT_REAL_F64
-PAGE_SUM(page_whole_bf16, PAGE_WHOLE, XENT_BF16, 0)
-PAGE_SUM(page_whole_f16, PAGE_WHOLE, XENT_F16, 0)
-PAGE_SUM(page_both_bf16, PAGE_BOTH, XENT_BF16, 0)
-PAGE_SUM(page_both_f16, PAGE_BOTH, XENT_F16, 0)
+PAGE_SUM(page_whole_half, PAGE_WHOLE, x.dtype == XENT_BF16 ? XENT_BF16 : XENT_F16, 0)
+PAGE_SUM(page_both_half, PAGE_BOTH, x.dtype == XENT_BF16 ? XENT_BF16 : XENT_F16, 0)
 #endif
 PAGE_SUM(page_others, PAGE_OTHERS, x.dtype, 0)
 PAGE_SUM(page_both_shifted, PAGE_BOTH_SHIFTED, x.dtype, 0)
@@ -264,8 +249,7 @@ MATH void page_whole(struct page_view x, struct page_view out, const int keep, s
     if (keep) page_whole_kept(x, out, classes, rows, room);
     else if (x.dtype == REAL_DTYPE) page_whole_real(x, out, classes, rows, room);
 #ifndef XENT_REAL_F64
-    else if (x.dtype == XENT_BF16) page_whole_bf16(x, out, classes, rows, room);
-    else page_whole_f16(x, out, classes, rows, room);
+    else page_whole_half(x, out, classes, rows, room);
 #endif
 }
 MATH void page_both(struct page_view x, struct page_view out, const int keep, size_t classes, size_t rows, struct page_room *room)
@@ -273,8 +257,7 @@ MATH void page_both(struct page_view x, struct page_view out, const int keep, si
     if (keep) page_both_kept(x, out, classes, rows, room);
     else if (x.dtype == REAL_DTYPE) page_both_real(x, out, classes, rows, room);
 #ifndef XENT_REAL_F64
-    else if (x.dtype == XENT_BF16) page_both_bf16(x, out, classes, rows, room);
-    else page_both_f16(x, out, classes, rows, room);
+    else page_both_half(x, out, classes, rows, room);
 #endif
 }
 
@@ -474,15 +457,10 @@ static __attribute__((noinline)) int page_known_states(struct page_job *job, siz
 static void kernel_page_states(struct page_job *job)
 {
     const int guess = job->classes >= (page_is_far(page_in(job, 0), job->classes) ? GUESS_CLASSES_FAR : GUESS_CLASSES);
-    const size_t rows = job->rows, most = PAGE_VECTORS / 2 * VEC_WIDTH;
+    const size_t rows = job->rows, most = PAGE_VECTORS / 2 * VEC_WIDTH, half = page_vectors(rows) / 2 * VEC_WIDTH;
     if (guess && page_guessed_states(job)) return;
-    job->kept = 1;
-    for (size_t first = 0, count; first < rows; first += count) {
-        /* The last part may overlap the one before, to be no less than a vector. */
-        if (rows - first < VEC_WIDTH) first = rows - VEC_WIDTH;
-        count = rows - first < most ? rows - first : most;
-        job->kept &= page_known_states(job, first, count);
-    }
+    job->kept = page_known_states(job, 0, rows <= most ? rows : half);
+    if (rows > most) job->kept &= page_known_states(job, half, rows - half);
 }
 
 /* -- What follows from the states, for some of the rows -- */
