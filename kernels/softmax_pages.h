@@ -135,8 +135,9 @@ MATH void page_steps(const enum page_term term, struct page_view x, struct page_
     veci ties = of->ties;
     struct exp_row exp = of->exp;
     if (term != PAGE_BOTH_SHIFTED) exp.shift = vec_set(0);
-    UNROLL for (size_t s = count; s < HALF; s++) all[s] = others[s] = vec_set(0);
-    UNROLL for (size_t s = 0; s < count; s++) {
+    UNROLL for (size_t s = 0; s < HALF; s++) {
+        all[s] = others[s] = vec_set(0);
+        if (s >= count) continue;
         vec in = page_load(x, (ptrdiff_t)s);
         all[s] = exp_scaled(in, exp);
         if (keep.data) vec_store(page_class(keep, (ptrdiff_t)s), all[s]);
@@ -212,6 +213,8 @@ MATH void page_sum(const enum page_term term, struct page_view x, struct page_vi
                 const size_t some = steps - s < HALF ? steps - s : HALF;
                 if (steps == STEPS && !s) { STEPS_OF(0, HALF, 0) }
                 else if (steps == STEPS) { STEPS_OF(1, HALF, 1) }
+                else if (steps == HALF) { STEPS_OF(0, HALF, 1) } /* up to 128 classes: 5 to 12 % of 4096x100 */
+                else if (steps == HALF - 1) { STEPS_OF(0, HALF - 1, 1) }
                 else { STEPS_OF(s != 0, some, s + HALF >= steps) }
 #undef STEPS_OF
             }
