@@ -483,7 +483,11 @@ MATH void typed_write(const enum write_term term, const void *x, const xent_dtyp
     }
     /* Cheap terms four vectors at a time. */
     const size_t step = (term == WRITE_SCALED || term == WRITE_LIFTED || term == WRITE_LOG_SOFTMAX) ? 4 * VEC_WIDTH : VEC_WIDTH;
-#define VALUE(at) write_value(term, packed_load(x, from, at), vec_load(x2 + (at)), vec_load(w + (at)), &row, target)
+    /* x2 and w may be no reals where the term reads none. */
+#define OR_ZERO(reads, p, at) ((reads) ? vec_load((p) + (at)) : vec_set(0))
+#define VALUE(at)                                                                                             \
+    write_value(term, packed_load(x, from, at), OR_ZERO(write_reads_second(term), x2, at), OR_ZERO(write_reads_weight(term), w, at), &row, \
+                target)
 #define STORE(at) packed_store(to, into, at, VALUE(at))
     vec begin = vec_set(0), end = VALUE(count - VEC_WIDTH); /* may overlap what comes between: taken while x is still there */
     void *const first = to;
@@ -503,6 +507,7 @@ MATH void typed_write(const enum write_term term, const void *x, const xent_dtyp
     for (; j + VEC_WIDTH < left; j += VEC_WIDTH) STORE(j);
 #undef STORE
 #undef VALUE
+#undef OR_ZERO
     if (aligned) packed_store(first, into, 0, begin);
     packed_store(first, into, count - VEC_WIDTH, end);
 }
