@@ -1,7 +1,6 @@
 #include "rows.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "error.h"
@@ -305,6 +304,14 @@ static void describe_all(struct row_job *job, const struct row_call *call, int64
     }
 }
 
+static void load_states(const struct row_call *call, int64_t first, size_t count, double *max, double *rest)
+{
+    for (size_t i = 0; i < count; i++) {
+        max[i] = call->state_in[first + (int64_t)i].max;
+        rest[i] = call->state_in[first + (int64_t)i].rest;
+    }
+}
+
 static void *first_element(const struct row_tensor *tensor, const struct view *view)
 {
     return tensor->data ? (char *)tensor->data + tensor->row[0] * view->item : NULL;
@@ -315,7 +322,7 @@ static __attribute__((noinline)) void run_pages(const struct row_call *call, int
                                                 struct buffers *buffers, struct xent_totals *totals)
 {
     struct page_job page;
-    job->rows = count < XENT_ROWS ? count : XENT_ROWS;
+    job->rows = 1;
     describe_all(job, call, first);
     page.rows = count;
     page.classes = job->classes;
@@ -328,11 +335,8 @@ static __attribute__((noinline)) void run_pages(const struct row_call *call, int
     page.log = call->log_softmax;
     page.with_target = call->with_target;
     page.kept = 0;
-    if (!call->state_in) call->pages->page_states(&page);
-    for (size_t i = 0; call->state_in && i < count; i++) {
-        page.max[i] = call->state_in[first + (int64_t)i].max;
-        page.rest[i] = call->state_in[first + (int64_t)i].rest;
-    }
+    if (call->state_in) load_states(call, first, count, page.max, page.rest);
+    else call->pages->page_states(&page);
     job->have_state = 1;
     for (size_t done = 0; done < count; done += job->rows) {
         const int64_t at = first + (int64_t)done;
@@ -381,18 +385,15 @@ static void run_rows(const void *context, int64_t first, int64_t end, struct xen
         }
         count = left < XENT_ROWS ? left : XENT_ROWS;
         job.rows = (size_t)count;
-        for (arguments tensors = call->given & CLASSED; tensors;) {
+        const int at_once = first == begin || page;
+        if (at_once) describe_all(&job, call, first);
+        for (arguments tensors = call->given & CLASSED; !at_once && tensors;) {
             int o = argument_take(&tensors);
-            if (first == begin || page) describe(tensor[o], call, (enum operand)o, first, job.rows);
-            else advance(tensor[o], call, (enum operand)o, first, job.rows);
+            advance(tensor[o], call, (enum operand)o, first, job.rows);
         }
         if (call->with_target) prepare_targets(&job, call, first, &buffers);
         prepare_scales(&job, call, first, &buffers);
-        if (job.have_state)
-            for (size_t i = 0; i < job.rows; i++) {
-                job.max[i] = call->state_in[first + (int64_t)i].max;
-                job.rest[i] = call->state_in[first + (int64_t)i].rest;
-            }
+        if (job.have_state) load_states(call, first, job.rows, job.max, job.rest);
         if (job.have_max) memcpy(job.max, call->max_in + first, job.rows * sizeof *job.max);
         job.sums = call->sums_out ? call->sums_out + first : NULL;
         call->kernel(&job);
@@ -412,7 +413,7 @@ void xent_rows_run(const struct row_call *call)
     if (rows_have_pages(call)) {
         /* Whole runs, or pages: two threads that write to one page at a time take as long as one. */
         const int64_t page = rows_of_page(call), run = call->fold.size[call->fold.ndim - 1];
-        const int far = call->classes * llabs(call->class_stride[IN]) * call->view[IN].item >= XENT_PAGE_FAR;
+        const int far = xent_pages_are_far((size_t)call->classes, call->class_stride[IN], (size_t)call->view[IN].item);
         unit = run < page ? run : page;
         if (far && unit >= 4 * XENT_ROWS) unit = (unit + 1) / 2; /* which are not kept in cache */
     }

@@ -90,6 +90,10 @@ struct row_job {
 #define XENT_PAGE_ROWS_LEAST 16
 /* Pages are far apart where so many bytes are between the first class and the last. */
 #define XENT_PAGE_FAR (8 << 20)
+static inline int xent_pages_are_far(size_t classes, ptrdiff_t stride, size_t item)
+{
+    return classes * (size_t)(stride < 0 ? -stride : stride) * item >= XENT_PAGE_FAR;
+}
 #define XENT_PAGE_ROWS (XENT_PAGE_BYTES / sizeof(float)) /* f64: half of them */
 union page_reals {
     float f32[XENT_PAGE_BYTES / sizeof(float)];

@@ -44,6 +44,18 @@ MATH int row_ignored(const struct row_job *job, size_t i, int with_target)
     return with_target && job->target[i] == XENT_NO_TARGET;
 }
 
+/* What comes of ignored rows, whatever was computed for them. */
+static void ignore_rows(struct row_job *job)
+{
+    for (size_t i = 0; i < job->rows; i++) {
+        if (job->target[i] != XENT_NO_TARGET) continue;
+        job->loss[i] = job->z_loss[i] = job->entropy[i] = 0.0;
+        job->lse[i] = job->max[i] = -INFINITY;
+        job->rest[i] = -1.0;
+        job->argmax[i] = -1;
+    }
+}
+
 static void row_zero(const struct row_view *row, size_t classes)
 {
     for (size_t j = 0; j < classes; j++) write_one(row->data, row->dtype, (ptrdiff_t)j * row->stride, 0);

@@ -160,10 +160,7 @@ MATH size_t page_leaf(unsigned leaf)
     return (leaf & 1) << 4 | (leaf & 2) << 2 | (leaf & 4) | (leaf & 8) >> 2 | (leaf >> 4 & 1);
 }
 
-MATH int page_is_far(struct page_view x, size_t classes)
-{
-    return classes * (size_t)(x.stride < 0 ? -x.stride : x.stride) >= XENT_PAGE_FAR / dtype_size(x.dtype);
-}
+MATH int page_is_far(struct page_view x, size_t classes) { return xent_pages_are_far(classes, x.stride, dtype_size(x.dtype)); }
 
 /* Blocks of so many bytes at most are fetched in the order of memory, while the one before is gone through: log-sum-exp 256x128256 28 % on a
  * Zen 4. So are, in large jobs, the places where exponentials are kept, and beyond the last class, where the next image is as a rule (64 images of 64x1000:
@@ -181,9 +178,7 @@ MATH void page_sum(const enum page_term term, struct page_view x, struct page_vi
     for (size_t v = 0; v < vectors; v++) {
         if (term == PAGE_WHOLE) of[v].max = vec_set((real)-INFINITY);
         else of[v].ties = veci_set(0);
-        for (int b = 0; b < BINS; b++) {
-            whole[v].bin[b] = without[v].bin[b] = doubles_set(0.0);
-        }
+        for (int b = 0; b < BINS; b++) whole[v].bin[b] = without[v].bin[b] = doubles_set(0.0);
     }
     for (size_t first = 0; first < classes; first += BLOCK) {
         const size_t count = block_count(classes, first);
@@ -235,34 +230,24 @@ MATH void page_sum(const enum page_term term, struct page_view x, struct page_vi
         if (!(keeps)) keep.data = NULL;                                                                                   \
         page_sum(term, x, keep, classes, rows, room);                                                                     \
     }
-PAGE_SUM(page_whole_real, PAGE_WHOLE, REAL_DTYPE, 0)
-PAGE_SUM(page_whole_kept, PAGE_WHOLE, REAL_DTYPE, 1)
-PAGE_SUM(page_both_real, PAGE_BOTH, REAL_DTYPE, 0)
-PAGE_SUM(page_both_kept, PAGE_BOTH, REAL_DTYPE, 1)
-#ifndef XENT_REAL_F64
-PAGE_SUM(page_whole_half, PAGE_WHOLE, x.dtype == XENT_BF16 ? XENT_BF16 : XENT_F16, 0)
-PAGE_SUM(page_both_half, PAGE_BOTH, x.dtype == XENT_BF16 ? XENT_BF16 : XENT_F16, 0)
-#endif
 PAGE_SUM(page_others, PAGE_OTHERS, x.dtype, 0)
 PAGE_SUM(page_both_shifted, PAGE_BOTH_SHIFTED, x.dtype, 0)
-#undef PAGE_SUM
 
-MATH void page_whole(struct page_view x, struct page_view out, const int keep, size_t classes, size_t rows, struct page_room *room)
-{
-    if (keep) page_whole_kept(x, out, classes, rows, room);
-    else if (x.dtype == REAL_DTYPE) page_whole_real(x, out, classes, rows, room);
-#ifndef XENT_REAL_F64
-    else page_whole_half(x, out, classes, rows, room);
-#endif
-}
-MATH void page_both(struct page_view x, struct page_view out, const int keep, size_t classes, size_t rows, struct page_room *room)
-{
-    if (keep) page_both_kept(x, out, classes, rows, room);
-    else if (x.dtype == REAL_DTYPE) page_both_real(x, out, classes, rows, room);
-#ifndef XENT_REAL_F64
-    else page_both_half(x, out, classes, rows, room);
-#endif
-}
+/* The two that are worth code of their own for what they read, and for keeping. */
+#define PAGE_SUMS(name, term)                                                                                         \
+    PAGE_SUM(name##_real, term, REAL_DTYPE, 0)                                                                        \
+    PAGE_SUM(name##_kept, term, REAL_DTYPE, 1)                                                                        \
+    PAGE_SUM(name##_half, term, x.dtype == XENT_BF16 ? XENT_BF16 : XENT_F16, 0)                                       \
+    MATH void name(struct page_view x, struct page_view out, const int keep, size_t classes, size_t rows, struct page_room *room) \
+    {                                                                                                                 \
+        if (keep) name##_kept(x, out, classes, rows, room);                                                           \
+        else if (dtype_is_half(x.dtype)) name##_half(x, out, classes, rows, room);                                    \
+        else name##_real(x, out, classes, rows, room);                                                                \
+    }
+PAGE_SUMS(page_whole, PAGE_WHOLE)
+PAGE_SUMS(page_both, PAGE_BOTH)
+#undef PAGE_SUMS
+#undef PAGE_SUM
 
 /* Row maxima, NaN passed over. */
 MATH void page_max_of(struct page_view x, size_t classes, size_t rows, struct page_rows *of)
@@ -468,18 +453,6 @@ static void kernel_page_states(struct page_job *job)
 
 /* -- What follows from the states, for some of the rows -- */
 
-/* Rows that are ignored. */
-static void ignore_rows(struct row_job *job)
-{
-    for (size_t i = 0; i < job->rows; i++) {
-        if (job->target[i] != XENT_NO_TARGET) continue;
-        job->loss[i] = job->z_loss[i] = job->entropy[i] = 0.0;
-        job->lse[i] = job->max[i] = -INFINITY;
-        job->rest[i] = -1.0;
-        job->argmax[i] = -1;
-    }
-}
-
 /* Of the rows from first on, of which row is a job whose states are given. */
 static void kernel_page_finish(struct page_job *job, size_t first, struct row_job *row)
 {
@@ -568,10 +541,8 @@ PAGE_WRITE(page_write_softmax_real, WRITE_SOFTMAX, REAL_DTYPE, REAL_DTYPE, 0)
 PAGE_WRITE(page_stream_softmax, WRITE_SOFTMAX, REAL_DTYPE, REAL_DTYPE, 1)
 PAGE_WRITE(page_write_log_softmax_real, WRITE_LOG_SOFTMAX, REAL_DTYPE, REAL_DTYPE, 0)
 PAGE_WRITE(page_stream_log_softmax, WRITE_LOG_SOFTMAX, REAL_DTYPE, REAL_DTYPE, 1)
-#ifndef XENT_REAL_F64
 PAGE_WRITE(page_write_softmax_bf16, WRITE_SOFTMAX, XENT_BF16, XENT_BF16, 0)
 PAGE_WRITE(page_write_softmax_f16, WRITE_SOFTMAX, XENT_F16, XENT_F16, 0)
-#endif
 PAGE_WRITE(page_write_log_softmax_any, WRITE_LOG_SOFTMAX, x.dtype, out.dtype, 0)
 PAGE_WRITE(page_write_lifted, WRITE_SOFTMAX_LIFTED, x.dtype, out.dtype, 0)
 #undef PAGE_WRITE
@@ -579,11 +550,9 @@ PAGE_WRITE(page_write_lifted, WRITE_SOFTMAX_LIFTED, x.dtype, out.dtype, 0)
 MATH void page_write_softmax(struct page_view x, struct page_view out, const int stream, size_t classes, size_t rows, const struct row_lanes *of)
 {
     if (stream) page_stream_softmax(x, out, classes, rows, of);
-    else if (x.dtype == REAL_DTYPE) page_write_softmax_real(x, out, classes, rows, of);
-#ifndef XENT_REAL_F64
+    else if (!dtype_is_half(x.dtype)) page_write_softmax_real(x, out, classes, rows, of);
     else if (x.dtype == XENT_BF16) page_write_softmax_bf16(x, out, classes, rows, of);
     else page_write_softmax_f16(x, out, classes, rows, of);
-#endif
 }
 MATH void page_write_log_softmax(struct page_view x, struct page_view out, const int stream, size_t classes, size_t rows,
                                  const struct row_lanes *of)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "vector/half.h"
 
 enum { SOFTMAX, LOG_SOFTMAX, LOG_SUM_EXP, CROSS_ENTROPY, FUNCTIONS };
 static const char *const names[] = {"softmax", "log_softmax", "log_sum_exp", "cross_entropy"};
@@ -25,23 +26,11 @@ static const char *const kind_names[] = {"spread", "flat", "wide", "peaked", "fe
 
 static size_t size_of(xent_dtype dtype) { return dtype == XENT_F64 ? 8 : dtype == XENT_F32 ? 4 : 2; }
 
-/* To 16 bits by cutting off the others, which is as good a number; f16 has less far to go. */
-static uint16_t half_of(xent_dtype dtype, float value)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    if (dtype == XENT_BF16) return (uint16_t)(bits >> 16);
-    const uint32_t sign = bits >> 16 & 0x8000, magnitude = bits & 0x7fffffff;
-    if (magnitude > 0x7f800000) return 0x7e00;
-    if (magnitude >= 0x477fe000) return (uint16_t)(sign | 0x7c00); /* 65504 and more */
-    return (uint16_t)(magnitude < 0x38800000 ? sign : sign | ((magnitude - 0x38000000) >> 13));
-}
-
 static void put(void *tensor, xent_dtype dtype, size_t at, double value)
 {
     if (dtype == XENT_F64) ((double *)tensor)[at] = value;
     else if (dtype == XENT_F32) ((float *)tensor)[at] = (float)value;
-    else ((uint16_t *)tensor)[at] = half_of(dtype, (float)value);
+    else ((uint16_t *)tensor)[at] = dtype == XENT_BF16 ? half_to_bf16((float)value) : half_to_f16((float)value);
 }
 
 static double logit(enum kind kind, size_t row, size_t class, size_t classes, struct generator *g)
