@@ -14,6 +14,8 @@
 #include <xent/pthreads.h>
 #include <xent/xent.h>
 
+#include <sched.h> /* sched_setaffinity */
+
 #include <cstring>
 #include <vector>
 
@@ -154,12 +156,18 @@ struct Operands {
     Operands &operator=(const Operands &) = delete;
 
 private:
-    /* The pool of xent's own example, whose threads look for work for a moment before they sleep. */
+    /* The pool of xent's own example, whose threads look for work for a moment before they sleep. They may run anywhere;
+     * the caller stays on the CPU that this process was started on, as in the jobs of one thread. */
     void lend_threads(int count)
     {
         if (count == 1) return;
         static xent_pthreads threads;
-        static const int failed = xent_pthreads_start(&threads, count);
+        static const int failed = [count] {
+            cpu_set_t here, anywhere;
+            std::memset(&anywhere, -1, sizeof anywhere);
+            return sched_getaffinity(0, sizeof here, &here) || sched_setaffinity(0, sizeof anywhere, &anywhere)
+                || xent_pthreads_start(&threads, count) || sched_setaffinity(0, sizeof here, &here);
+        }();
         if (failed) throw std::runtime_error("can't start threads");
         execution.parallel_for = xent_pthreads_for;
         execution.host = &threads;
