@@ -134,16 +134,31 @@ MATH vec block_step(enum sum_term term, const struct block_args *a, size_t at, c
     return value;
 }
 
-/* Over so many steps of a block of terms in memory: the 32 virtual lanes' sums, as a tree, folded wide. */
-MATH fold8 tree_sum(const real *terms, size_t steps)
+/* A term, or 0 where it equals top, which is counted. */
+MATH vec tree_term(vec x, const int but_top, vec top, veci *tops)
 {
-    vec lanes[VECTORS], part[VECTORS], high[VECTORS];
+    if (!but_top) return x;
+    mask is_top = vec_equal(x, top);
+    *tops = veci_count(*tops, is_top);
+    return vec_zero_where(is_top, x);
+}
+
+/* Of count terms in memory, at most a block of them and not 0: the 32 virtual lanes' sums, as a tree, folded wide. */
+MATH fold8 tree_sum_of(const real *terms, size_t count, const int but_top, vec top, veci *tops)
+{
+    const size_t steps = (count + LANES - 1) / LANES, whole = (steps - 1) * LANES;
+    vec lanes[VECTORS], part[VECTORS], high[VECTORS], last[VECTORS];
 #if LANES / VEC_WIDTH > 8 /* more than there are registers: only compilers would take longer */
 #define EACH ROLLED for (size_t k = 0; k < VECTORS; k++)
 #else
 #define EACH UNROLL for (size_t k = 0; k < VECTORS; k++)
 #endif
-#define TERM(s) vec_load(terms + (s) * LANES + k * VEC_WIDTH)
+    EACH
+    {
+        const size_t at = whole + k * VEC_WIDTH;
+        last[k] = at + VEC_WIDTH <= count ? vec_load(terms + at) : at < count ? vec_load_partial(terms + at, count - at, vec_set(0)) : vec_set(0);
+    }
+#define TERM(s) tree_term((s) + 1 == steps ? last[k] : vec_load(terms + (s) * LANES + k * VEC_WIDTH), but_top, top, tops)
     EACH lanes[k] = TERM(0);
     if (steps > 1) EACH lanes[k] = vec_add(lanes[k], TERM(1));
     if (steps > 2) EACH part[k] = TERM(2);
@@ -162,6 +177,12 @@ MATH fold8 tree_sum(const real *terms, size_t steps)
     return fold8_lanes(lanes);
 }
 
+MATH fold8 tree_sum(const real *terms, size_t count)
+{
+    veci none = veci_set(0);
+    return tree_sum_of(terms, count, 0, vec_set(0), &none);
+}
+
 /* The same of the terms of count classes. In the order of memory, but for pairs of steps: where every second line comes first, even within
  * half a block, a row that lies beyond L2, or is stored there, takes up to twice as long on a Zen 4. */
 MATH fold8 block_sum(const enum sum_term term, const struct block_args *a, const size_t count, const int want_max, struct sum_notes *notes)
@@ -174,8 +195,8 @@ MATH fold8 block_sum(const enum sum_term term, const struct block_args *a, const
             vec_store(terms + at, block_step(term, a, at, count - at, want_max, notes));
             at += VEC_WIDTH;
         }
-        for (const size_t end = count > 4 * LANES ? BLOCK : 4 * LANES; at < end; at += VEC_WIDTH) vec_store(terms + at, vec_set(0));
-        return tree_sum(terms, count > 4 * LANES ? STEPS : STEPS / 2);
+        for (const size_t end = count > BLOCK / 2 ? BLOCK : BLOCK / 2; at < end; at += VEC_WIDTH) vec_store(terms + at, vec_set(0));
+        return tree_sum(terms, count > BLOCK / 2 ? BLOCK : BLOCK / 2);
     }
     vec low[VECTORS], high[VECTORS], part[VECTORS];
 #define STEP(s) block_step(term, a, (s) * LANES + k * VEC_WIDTH, VEC_WIDTH, want_max, notes)

@@ -20,11 +20,11 @@ MATH int rows_are_short(const struct row_job *job)
 
 /* A group on its way. */
 struct short_group {
-    _Alignas(64) real kept[SHORT_ROWS * BLOCK], lanes[SHORT_ROWS][VEC_WIDTH];
+    _Alignas(64) real kept[SHORT_ROWS * BLOCK + VEC_WIDTH]; /* rows side by side; what comes after them may be overwritten */
+    real lanes[SHORT_ROWS][VEC_WIDTH];
     fold8 sums[SHORT_ROWS]; /* a vector's width at least */
     struct group_maxima of;
     size_t first, count;
-    size_t pitch; /* of kept: whole steps */
 };
 
 MATH void short_write_as(const enum write_term term, const void *x, xent_dtype from, void *to, xent_dtype dtype, size_t classes,
@@ -46,7 +46,7 @@ MATH void short_write(const xent_dtype dtype, const struct row_job *job, const s
         return;
     }
     struct row_lanes row = {.max = vec_set(g->of.max[r])};
-    const real *kept = g->kept + r * g->pitch;
+    const real *kept = g->kept + r * job->classes;
     if (write == WRITE_LOG_SOFTMAX) {
         row.offset = vec_set(pass->offset[i]);
         short_write_as(WRITE_LOG_SOFTMAX, row_start(&job->in, dtype, i), dtype, to, dtype, job->classes, &row);
@@ -61,6 +61,54 @@ MATH void short_write(const xent_dtype dtype, const struct row_job *job, const s
     if (with_target && job->target[i] >= 0) write_one(to, dtype, job->target[i], pass->target_gradient[i]);
 }
 
+/* The same of all rows, which lie side by side as what was kept of them does: so vectors are stored where they are aligned, if the rows are, and those
+ * between two rows once. At least a vector's width of classes, and no row is lifted. */
+MATH void short_write_packed(const xent_dtype dtype, const struct row_job *job, const struct row_pass *pass, const struct short_group *g, int with_target)
+{
+    static const real indices[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    const vec index = vec_load(indices);
+    const size_t classes = job->classes, all = g->count * classes;
+    void *to = row_start(&job->out, dtype, g->first);
+#define CONSTANTS(r) \
+    {.factor = vec_set(pass->factor[g->first + (r)]), .top = vec_set(pass->top[g->first + (r)]), .peak = vec_set(pass->peak[g->first + (r)])}
+#define VALUE(of) softmax_value(e, e, &(of))
+    struct row_lanes row = CONSTANTS(0);
+    for (size_t r = 0, j = 0; r < g->count; r++) {
+        const size_t end = (r + 1) * classes;
+        for (; j + VEC_WIDTH <= end; j += VEC_WIDTH) {
+            vec e = vec_load(g->kept + j);
+            packed_store(to, dtype, j, VALUE(row));
+        }
+        if (end == all) break;
+        const struct row_lanes next = CONSTANTS(r + 1);
+        if (j < end) {
+            vec e = vec_load(g->kept + j);
+            packed_store(to, dtype, j, vec_select(vec_less(index, vec_set((real)(int)(end - j))), VALUE(row), VALUE(next)));
+            j += VEC_WIDTH;
+        }
+        row = next;
+    }
+    vec e = vec_load(g->kept + all - VEC_WIDTH); /* may overlap the last one */
+    packed_store(to, dtype, all - VEC_WIDTH, VALUE(row));
+#undef VALUE
+#undef CONSTANTS
+    for (size_t i = g->first; with_target && i < g->first + g->count; i++) {
+        const struct row_view out = row_of(&job->out, i);
+        if (job->target[i] >= 0) write_one(out.data, dtype, job->target[i], pass->target_gradient[i]);
+        else if (row_ignored(job, i, with_target)) row_zero(&out, classes);
+    }
+}
+
+/* Whether it can be. bf16 is faster row by row, two vectors at a time. */
+MATH int short_writes_packed(const xent_dtype dtype, const struct row_job *job, const struct row_pass *pass, const struct short_group *g,
+                             enum write_term write)
+{
+    real lift = 1;
+    if (write != WRITE_SOFTMAX || dtype == XENT_BF16 || job->classes < VEC_WIDTH || !rows_follow(&job->out, g->first, g->count, job->classes)) return 0;
+    for (size_t i = g->first; i < g->first + g->count; i++) lift = pass->lift[i] < lift ? pass->lift[i] : lift;
+    return lift == 1;
+}
+
 /* A guess at a row's maximum: that of its first classes. */
 MATH vec short_guess(const void *row, const xent_dtype dtype, size_t classes)
 {
@@ -69,31 +117,101 @@ MATH vec short_guess(const void *row, const xent_dtype dtype, size_t classes)
     return exp_row_rest(vec_set(max));
 }
 
-/* Exponentials and their sums: by one guess at the maxima, which are found on the way, or, known, by g->of; then without the maxima,
- * and in g->lanes are the ties. */
-MATH void short_exps(const xent_dtype dtype, const struct row_job *job, vec guess, const int known, int with_target, struct short_group *g)
+/* A row's lanes' maxima. Vectors may overlap. */
+MATH vec short_max(const xent_dtype dtype, const void *row, size_t classes)
+{
+    vec max = vec_set((real)-INFINITY);
+    if (classes < VEC_WIDTH) return vec_max(vec_load_partial(row, classes, max), max);
+    vec other = max, end = vec_max(packed_load(row, dtype, classes - VEC_WIDTH), max); /* a NaN is no maximum */
+    size_t j = 0;
+    for (; j + 2 * VEC_WIDTH <= classes; j += 2 * VEC_WIDTH) {
+        max = vec_max(packed_load(row, dtype, j), max);
+        other = vec_max(packed_load(row, dtype, j + VEC_WIDTH), other);
+    }
+    if (j + VEC_WIDTH <= classes) end = vec_max(packed_load(row, dtype, j), end);
+    return vec_max(end, vec_max(other, max));
+}
+
+/* A group's exponentials and their sums, by one guess at the maxima, which are found on the way. Of rows side by side (packed), a vector may reach
+ * from one to the next. A row's sum waits for the second next: one that came next would wait for its stores, and the exponentials of others, which
+ * take the multiply-add pipes, and sums, which take the rest, would not go side by side. */
+MATH void short_guessed_of(const xent_dtype dtype, const int packed, const struct row_job *job, vec guess, int with_target, struct short_group *g)
+{
+    enum { LAG = 2 };
+    struct exp_row exp = exp_row_of(guess);
+    exp.shift = vec_set(0); /* as it is of any guess: let compilers know */
+    const size_t classes = job->classes, first = g->first, count = g->count, bytes = dtype_size(dtype), line = 64 / bytes;
+    const void *from = row_start(&job->in, dtype, first);
+    real *kept = g->kept;
+    /* Where the next group is likely to be, of this job or the next, and where this one goes to. No pass but this one computes for long enough to
+     * hide what memory takes. */
+    uintptr_t next = (uintptr_t)from + count * classes * bytes, out = job->out.data ? (uintptr_t)row_start(&job->out, dtype, first) : next;
+    size_t j = 0;
+    for (size_t r = 0; r < count + LAG; r++) {
+        if (r < count && !packed) {
+            from = row_start(&job->in, dtype, first + r);
+            next = (uintptr_t)from + count * classes * bytes;
+            out = job->out.data ? (uintptr_t)row_start(&job->out, dtype, first + r) : next;
+            kept = g->kept + r * classes;
+            j = 0;
+        }
+        if (r < count) {
+            const size_t start = packed ? r * classes : 0, end = start + classes, all = packed ? count * classes : classes;
+            vec max = vec_set((real)-INFINITY);
+#define EXPS(x)                                            \
+    do {                                                   \
+        if (VEC_WIDTH >= line || j % line == 0) {          \
+            fetch(next + j * bytes, 1);                    \
+            fetch(out + j * bytes, 1);                     \
+        }                                                  \
+        vec_store(kept + j, exp_scaled(x, exp));           \
+        j += VEC_WIDTH;                                    \
+    } while (0)
+            UNROLL2 for (; j + VEC_WIDTH <= end;) {
+                vec x = packed_load(from, dtype, j);
+                max = vec_max(x, max);
+                EXPS(x);
+            }
+            if (j < end && j + VEC_WIDTH <= all) EXPS(packed_load(from, dtype, j));
+#undef EXPS
+            if (classes < VEC_WIDTH) {
+                vec x = vec_load_partial((const real *)from + start, classes, max);
+                max = vec_max(x, max);
+                if (j < end) vec_store(kept + start, exp_scaled(x, exp));
+            } else {
+                vec last = packed_load(from, dtype, end - VEC_WIDTH);
+                if (j < end) vec_store(kept + end - VEC_WIDTH, exp_scaled(last, exp));
+                max = vec_max(last, vec_max(packed_load(from, dtype, start), max));
+            }
+            vec_store(g->lanes[r], row_ignored(job, first + r, with_target) ? guess : max);
+        }
+        if (r < LAG) continue;
+        const size_t s = r - LAG;
+        g->sums[s] = row_ignored(job, first + s, with_target) ? fold8_zero() : tree_sum(g->kept + s * classes, classes);
+    }
+}
+
+MATH void short_guessed(const xent_dtype dtype, const struct row_job *job, vec guess, int with_target, struct short_group *g)
+{
+    if (rows_follow(&job->in, g->first, g->count, job->classes)) short_guessed_of(dtype, 1, job, guess, with_target, g);
+    else short_guessed_of(dtype, 0, job, guess, with_target, g);
+}
+
+/* The exponentials, and their sums without the maxima, which are known by g->of; in g->lanes are the ties. */
+MATH void short_known(const xent_dtype dtype, const struct row_job *job, int with_target, struct short_group *g)
 {
     const vec zero = vec_set(0), none = vec_set((real)-INFINITY);
-    struct exp_row exp = exp_row_of(guess);
-    exp.shift = zero; /* as it is of any guess: let compilers know */
-    const size_t classes = job->classes, whole = classes / VEC_WIDTH * VEC_WIDTH, bytes = classes * dtype_size(dtype), pitch = g->pitch;
-    const size_t first = g->first, count = g->count;
+    const size_t classes = job->classes, whole = classes / VEC_WIDTH * VEC_WIDTH;
     real terms[BLOCK];
-    for (size_t j = 0; known && j < pitch; j += VEC_WIDTH) vec_store(terms + j, zero);
-    for (size_t r = 0; r < count; r++) {
-        const void *row = row_start(&job->in, dtype, first + r);
-        real last[2 * VEC_WIDTH], *kept = g->kept + r * pitch;
-        struct row_lanes of = {.exp = exp, .max = none};
-        if (row_ignored(job, first + r, with_target)) {
-            vec_store(g->lanes[r], known ? zero : guess);
+    for (size_t r = 0; r < g->count; r++) {
+        const void *row = row_start(&job->in, dtype, g->first + r);
+        real last[2 * VEC_WIDTH], *kept = g->kept + r * classes;
+        if (row_ignored(job, g->first + r, with_target)) {
+            vec_store(g->lanes[r], zero);
             g->sums[r] = fold8_zero();
             continue;
         }
-        if (known) of = (struct row_lanes){.exp = {zero, vec_set(g->of.magic[r]), vec_set(g->of.floor[r])}, .max = vec_set(g->of.max[r])};
-        /* Where the next group's row is likely to be, of this job or the next, and where this one goes to. No pass but this
-         * one computes for long enough to hide what memory takes. */
-        fetch((uintptr_t)row + count * bytes, bytes);
-        if (job->out.data) fetch((uintptr_t)row_start(&job->out, dtype, first + r), bytes);
+        const struct row_lanes of = {.exp = {zero, vec_set(g->of.magic[r]), vec_set(g->of.floor[r])}, .max = vec_set(g->of.max[r])};
         /* A last, partial vector, filled up. */
         const real *tail = last;
         if (dtype == REAL_DTYPE) vec_store(last, vec_load_partial((const real *)row + whole, classes - whole, none));
@@ -103,39 +221,25 @@ MATH void short_exps(const xent_dtype dtype, const struct row_job *job, vec gues
             tail = last + (VEC_WIDTH - (classes - whole));
         }
         struct sum_notes notes = {veci_set(0), none};
-        size_t j = 0;
-        UNROLL2 for (; j < classes; j += VEC_WIDTH) {
+        UNROLL2 for (size_t j = 0; j < classes; j += VEC_WIDTH) {
             vec x, e;
             if (dtype == REAL_DTYPE) x = vec_load(j < whole ? (const real *)row + j : last);
             else if (j < whole) x = packed_load(row, dtype, j);
             else x = vec_load(tail);
-            if (known) vec_store(terms + j, sum_value(SUM_EXP_BUT_MAX, x, zero, zero, &of, NULL, &e, &notes.ties));
-            else {
-                notes.max = vec_max(x, notes.max);
-                e = exp_scaled(x, of.exp);
-            }
+            vec_store(terms + j, sum_value(SUM_EXP_BUT_MAX, x, zero, zero, &of, NULL, &e, &notes.ties));
             vec_store(kept + j, e);
         }
-        for (; j < pitch; j += VEC_WIDTH) vec_store(kept + j, zero);
-        g->sums[r] = tree_sum(known ? terms : kept, pitch / LANES);
-        vec_store(g->lanes[r], known ? vec_from_bits(notes.ties) : notes.max);
+        g->sums[r] = tree_sum(terms, classes);
+        vec_store(g->lanes[r], vec_from_bits(notes.ties));
     }
 }
 
 /* Maxima alone. */
 MATH void short_maxima(const xent_dtype dtype, const struct row_job *job, int with_target, struct short_group *g)
 {
-    const size_t classes = job->classes, whole = classes / VEC_WIDTH * VEC_WIDTH;
-    for (size_t r = 0; r < g->count; r++) {
-        const void *row = row_start(&job->in, dtype, g->first + r);
-        vec max = vec_set((real)-INFINITY), last = max;
-        vec_store(g->lanes[r], vec_set(0));
-        if (row_ignored(job, g->first + r, with_target)) continue;
-        if (dtype == REAL_DTYPE) last = vec_load_partial((const real *)row + whole, classes - whole, last);
-        else last = packed_load(row, dtype, classes - VEC_WIDTH);
-        for (size_t j = 0; j < whole; j += VEC_WIDTH) max = vec_max(packed_load(row, dtype, j), max);
-        vec_store(g->lanes[r], vec_max(last, max));
-    }
+    for (size_t r = 0; r < g->count; r++)
+        vec_store(g->lanes[r], row_ignored(job, g->first + r, with_target) ? vec_set(0)
+                                                                           : short_max(dtype, row_start(&job->in, dtype, g->first + r), job->classes));
 }
 
 /* The rows' sums, a vector of them at once; for one row, as in a small call, that would be all for nothing. */
@@ -156,7 +260,7 @@ static __attribute__((noinline)) size_t short_take_known(const struct row_job *j
     for (size_t r = 0; r < g->count; r++) {
         ties[r] = (double)(veci_reduce_add(vec_bits(vec_load(g->lanes[r]))) - ties_beyond(job->classes, g->of.max[r]));
         if (!row_may_be_spread(totals[r], ties[r], g->of.top[r], job->classes)) continue;
-        total whole = fold8_total(tree_sum(g->kept + r * g->pitch, g->pitch / LANES));
+        total whole = fold8_total(tree_sum(g->kept + r * job->classes, job->classes));
         others -= (size_t)take_spread(pass, g->first + r, whole, g->of.top[r], job->classes);
     }
     return others;
@@ -176,10 +280,15 @@ static __attribute__((noinline)) size_t short_take_guessed(const struct row_job 
     }
     for (uint32_t left = others; left; left &= left - 1) {
         const size_t r = (size_t)__builtin_ctz(left), i = g->first + r;
+        const real *kept = g->kept + r * job->classes;
         if (row_ignored(job, i, with_target)) continue;
+        /* Where one exponential alone equals that of the maximum, it is the maximum's. */
+        veci tops = veci_set(0);
+        totals[r] = fold8_total(tree_sum_of(kept, job->classes, 1, vec_set(g->of.top[r]), &tops));
+        if (veci_reduce_add(tops) == 1) continue;
         struct row_view in = row_of(&job->in, i);
         struct row_lanes row = {.max = vec_set(g->of.max[r])};
-        struct block_args a = {.x = row_read(&in, 0, job->classes, tile), .x2 = g->kept + r * g->pitch, .row = &row};
+        struct block_args a = {.x = row_read(&in, 0, job->classes, tile), .x2 = kept, .row = &row};
         int64_t ties = -ties_beyond(job->classes, g->of.max[r]);
         totals[r] = block_others(&a, job->classes, &ties);
         pass->ties[i] = (double)ties;
@@ -198,7 +307,6 @@ MATH int softmax_short_of(const xent_dtype dtype, struct row_job *job, struct ro
     real floor[VEC_WIDTH];
     g.first = first;
     g.count = count;
-    g.pitch = (job->classes + LANES - 1) / LANES * LANES;
     for (size_t i = first; with_target && i < first + count; i++) {
         int64_t y = job->target[i];
         pass->target_logit[i] = y >= 0 ? read_one(row_start(&job->in, dtype, i), dtype, y) : (real)-INFINITY;
@@ -207,7 +315,7 @@ MATH int softmax_short_of(const xent_dtype dtype, struct row_job *job, struct ro
     else {
         vec guess = short_guess(row_start(&job->in, dtype, first), dtype, job->classes);
         vec_store(floor, exp_row_of(guess).floor);
-        short_exps(dtype, job, guess, 0, with_target, &g);
+        short_guessed(dtype, job, guess, with_target, &g);
     }
     group_maxima_of(job, first, count, g.lanes, 0, &g.of);
     for (size_t r = 0; r < count; r++) {
@@ -216,11 +324,14 @@ MATH int softmax_short_of(const xent_dtype dtype, struct row_job *job, struct ro
     }
     if (shifted) return 0;
     known |= wrong;
-    if (known) short_exps(dtype, job, vec_set(0), 1, with_target, &g);
+    if (known) short_known(dtype, job, with_target, &g);
     const size_t others = known ? short_take_known(job, pass, &g) : short_take_guessed(job, pass, with_target, &g);
     pass->few_spread = others > count / 2;
     finish_rows(job, pass, first, count, job->want_log || write == WRITE_LOG_SOFTMAX, job->out.data && write == WRITE_SOFTMAX, with_target);
-    for (size_t r = 0; r < count && job->out.data; r++) short_write(dtype, job, pass, &g, r, write, with_target);
+    if (!job->out.data) return 1;
+    if (short_writes_packed(dtype, job, pass, &g, write)) short_write_packed(dtype, job, pass, &g, with_target);
+    else
+        for (size_t r = 0; r < count; r++) short_write(dtype, job, pass, &g, r, write, with_target);
     return 1;
 }
 
