@@ -114,6 +114,31 @@ static void ignored_lanes(void **state)
     }
 }
 
+/* On every tier, rows have the same bits side by side, strided, and alone. */
+static void assert_rows_alone(struct problem *problem)
+{
+    xent_tier tiers[XENT_TIER_COUNT];
+    const size_t tier_count = check_tiers(tiers);
+    for (size_t t = 0; t < tier_count; t++) {
+        struct results together = run_problem(problem, &layouts[CONTIGUOUS], tiers[t], AT_BACK);
+        struct results strided = run_problem(problem, &layouts[INNER], tiers[t], AT_BACK);
+        assert_true(others_same(&together, &strided, -1, -1));
+        for (int64_t row = 0; row < problem->rows; row++) {
+            struct problem one = problem_row(problem, row);
+            struct results alone = run_problem(&one, &layouts[CONTIGUOUS], tiers[t], AT_BACK);
+            for (int i = 0; i < alone.count; i++) {
+                const struct output *got = &together.outputs[i], *own = &alone.outputs[i];
+                for (int64_t j = 0; got->rows == problem->rows && j < got->classes; j++)
+                    assert_same(got->values[row * got->classes + j], own->values[j]);
+            }
+            results_free(&alone);
+            problem_free(&one);
+        }
+        results_free(&together);
+        results_free(&strided);
+    }
+}
+
 /* The constants of a group of rows are guessed from the first classes of its first row. A wrong guess costs
  * time, but no bit: neither where the maximum comes late, nor where it is of another span than the neighbours', or
  * infinite, or at the very end of a span. */
@@ -123,8 +148,6 @@ static void wrong_guesses(void **state)
     static const float offsets[] = {0,     -11.2f, -11.0f, 38.7f,   39.0f,     -61.1f, 88.7f, 120, -300,
                                     351.8f, 352.2f, 1e5f,   -1e5f, -INFINITY, INFINITY, NAN,   20,  0};
     enum { ROWS = sizeof offsets / sizeof *offsets };
-    xent_tier tiers[XENT_TIER_COUNT];
-    const size_t tier_count = check_tiers(tiers);
     const int64_t sizes[] = {257, 700, 4500};
     for (size_t s = 0; s < 3; s++) {
         for (int late = 0; late < 3; late++) {
@@ -134,41 +157,46 @@ static void wrong_guesses(void **state)
                 if (class >= 256) problem.x[at] += offsets[row];
                 else if (late < 2) problem.x[at] = late ? -INFINITY : problem.x[at] + offsets[row];
             }
-            for (size_t t = 0; t < tier_count; t++) {
-                struct results together = run_problem(&problem, &layouts[CONTIGUOUS], tiers[t], AT_BACK);
-                struct results strided = run_problem(&problem, &layouts[INNER], tiers[t], AT_BACK);
-                assert_true(others_same(&together, &strided, -1, -1));
-                for (int64_t row = 0; row < ROWS; row++) {
-                    struct problem one = problem_row(&problem, row);
-                    struct results alone = run_problem(&one, &layouts[CONTIGUOUS], tiers[t], AT_BACK);
-                    for (int i = 0; i < alone.count; i++) {
-                        const struct output *got = &together.outputs[i], *own = &alone.outputs[i];
-                        for (int64_t j = 0; got->rows == ROWS && j < got->classes; j++)
-                            assert_same(got->values[row * got->classes + j], own->values[j]);
-                    }
-                    results_free(&alone);
-                    problem_free(&one);
-                }
-                results_free(&together);
-                results_free(&strided);
-            }
+            assert_rows_alone(&problem);
             problem_free(&problem);
         }
     }
 }
 
+/* Among rows that are summed once, some whose maximum has to be left out: one of it, or two, or beside it what has the same exponential,
+ * but is less. */
+static void lone_maxima(void **state)
+{
+    const enum kernel kernel = *(const enum kernel *)*state;
+    enum { ROWS = 35 };
+    const int64_t sizes[] = {50, 100, 227};
+    for (int s = 0; s < 3; s++) {
+        struct problem problem = problem_make(kernel, ROWS, sizes[s], NORMAL, 2, NO_COEFFICIENTS);
+        for (int64_t row = 2; row < ROWS; row += 7) {
+            float *x = problem.x + row * sizes[s];
+            x[row] = 20;
+            if (row % 3 != 0) x[sizes[s] - 1] = row % 3 == 1 ? 20 : nextafterf(20, 0);
+        }
+        assert_rows_alone(&problem);
+        problem_free(&problem);
+    }
+}
+
 int main(int argc, char **argv)
 {
-    struct CMUnitTest tests[KERNEL_COUNT + 5];
+    struct CMUnitTest tests[KERNEL_COUNT + 9];
     static enum kernel kernels[KERNEL_COUNT];
     static enum kernel guessing[] = {KERNEL_log_sum_exp, KERNEL_softmax, KERNEL_log_softmax, KERNEL_cross_entropy};
     static const char *names[] = {"guesses of log_sum_exp", "guesses of softmax", "guesses of log_softmax", "guesses of cross_entropy"};
+    static const char *maxima[] = {"maxima of log_sum_exp", "maxima of softmax", "maxima of log_softmax", "maxima of cross_entropy"};
     for (int i = 0; i < KERNEL_COUNT; i++) {
         kernels[i] = (enum kernel)i;
         tests[i] = (struct CMUnitTest){kernel_name(kernels[i]), lanes, NULL, NULL, &kernels[i]};
     }
     tests[KERNEL_COUNT] = (struct CMUnitTest)cmocka_unit_test(ignored_lanes);
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 4; i++) {
         tests[KERNEL_COUNT + 1 + i] = (struct CMUnitTest){names[i], wrong_guesses, NULL, NULL, &guessing[i]};
-    return check_run("lanes", tests, KERNEL_COUNT + 5, argc, argv);
+        tests[KERNEL_COUNT + 5 + i] = (struct CMUnitTest){maxima[i], lone_maxima, NULL, NULL, &guessing[i]};
+    }
+    return check_run("lanes", tests, KERNEL_COUNT + 9, argc, argv);
 }
