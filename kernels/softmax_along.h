@@ -143,7 +143,8 @@ MATH void softmax_along(struct row_job *job, struct row_pass *pass, size_t first
             const int fetched = kept[r].count == classes && job->out.data && job->out.class_stride == 1;
             const void *next = fetched ? row_of(&job->out, first + r).data : NULL;
             if (halves) ahead = ahead_half(x[0], classes, count + r);
-            else if (job->large) ahead = (struct ahead){(uintptr_t)x[r] + AHEAD, BLOCK * dtype_size(like.dtype), 0};
+            else if (job->large || dtype_is_half(like.dtype))
+                ahead = (struct ahead){(uintptr_t)x[r] + (job->large ? AHEAD : HALVES_AHEAD), BLOCK * dtype_size(like.dtype), 0};
             vec_store(lanes[r], along_exp(&from.x, kept[r], next, classes, &guessed, &ahead, chunks + r * row_chunks, sums + r * blocks,
                                           &folds));
         } else if (!given) vec_store(lanes[r], along_max(&from.x, classes));

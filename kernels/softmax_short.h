@@ -282,10 +282,10 @@ static __attribute__((noinline)) size_t short_take_guessed(const struct row_job 
         const size_t r = (size_t)__builtin_ctz(left), i = g->first + r;
         const real *kept = g->kept + r * job->classes;
         if (row_ignored(job, i, with_target)) continue;
-        /* Where one exponential alone equals that of the maximum, it is the maximum's. */
-        veci tops = veci_set(0);
-        totals[r] = fold8_total(tree_sum_of(kept, job->classes, 1, vec_set(g->of.top[r]), &tops));
-        if (veci_reduce_add(tops) == 1) continue;
+        /* Where one exponential alone equals that of the maximum, as the sums tell, it is the maximum's. */
+        const double spread = total_rounded(totals[r]), top = (double)g->of.top[r];
+        totals[r] = fold8_total(tree_sum_of(kept, job->classes, 1, vec_set(g->of.top[r])));
+        if (spread - total_rounded(totals[r]) < 0.5 * top) continue;
         struct row_view in = row_of(&job->in, i);
         struct row_lanes row = {.max = vec_set(g->of.max[r])};
         struct block_args a = {.x = row_read(&in, 0, job->classes, tile), .x2 = kept, .row = &row};

@@ -177,25 +177,28 @@ WORD void vec_store_f32(float *p, vec a) { vec_store(p, a); }
 /* Rounded as integers: vcvtneps2bf16 (AVX512_BF16) would flush subnormal numbers. */
 WORD vec vec_load_bf16(const uint16_t *p)
 {
-    return vec_from_bits(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)), 16));
-}
-WORD veci round_upper(veci bits)
-{
-    veci odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-    return _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
+/* Elements 0, 1, ... of 16 bits to the upper halves, by one permutation. */
+    veci upper = _mm512_setr_epi32(0x00000, 0x10000, 0x20000, 0x30000, 0x40000, 0x50000, 0x60000, 0x70000, 0x80000, 0x90000, 0xa0000, 0xb0000, 0xc0000, 0xd0000, 0xe0000, 0xf0000);
+    return vec_from_bits(_mm512_maskz_permutexvar_epi16(0xaaaaaaaa, upper, _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)p))));
 }
 WORD void vec_store_bf16(uint16_t *p, vec a)
 {
     mask is_nan = _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q);
-    veci result = _mm512_mask_or_epi32(round_upper(vec_bits(a)), is_nan, vec_bits(a), _mm512_set1_epi32(0x400000));
+    veci odd = _mm512_and_si512(_mm512_srli_epi32(vec_bits(a), 16), _mm512_set1_epi32(1));
+    veci rounded = _mm512_add_epi32(_mm512_add_epi32(vec_bits(a), _mm512_set1_epi32(0x7fff)), odd);
+    veci result = _mm512_mask_or_epi32(rounded, is_nan, vec_bits(a), _mm512_set1_epi32(0x400000));
     _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi32_epi16(_mm512_srli_epi32(result, 16)));
 }
 WORD void vec_store2_bf16(uint16_t *p, vec a, vec b)
 {
-    /* Both vectors' upper halves by one permutation, of elements 1, 3, 5 ... of 16 bits. */
-    veci lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    veci odd = _mm512_add_epi32(_mm512_mullo_epi32(lane, _mm512_set1_epi32(0x40004)), _mm512_set1_epi32(0x30001));
-    _mm512_storeu_si512(p, _mm512_permutex2var_epi16(round_upper(vec_bits(a)), odd, round_upper(vec_bits(b))));
+    /* Upper and lower halves of both, elements 1, 3, 5 ... and 0, 2, 4 ... of 16 bits. Up is where the lower half is more than a
+     * half, or a half beside an odd upper one. */
+    veci lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), one = _mm512_set1_epi16(1);
+    veci even = _mm512_add_epi32(_mm512_mullo_epi32(lane, _mm512_set1_epi32(0x40004)), _mm512_set1_epi32(0x20000));
+    veci upper = _mm512_permutex2var_epi16(vec_bits(a), _mm512_add_epi16(even, one), vec_bits(b));
+    veci lower = _mm512_permutex2var_epi16(vec_bits(a), even, vec_bits(b));
+    __mmask32 up = _mm512_cmpgt_epu16_mask(_mm512_adds_epu16(lower, _mm512_and_si512(upper, one)), _mm512_set1_epi16((short)0x8000));
+    _mm512_storeu_si512(p, _mm512_mask_add_epi16(upper, up, upper, one));
 }
 WORD vec vec_load_f16(const uint16_t *p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p)); }
 WORD void vec_store_f16(uint16_t *p, vec a)
