@@ -186,7 +186,7 @@ MATH fold8 block_sum(const enum sum_term term, const struct block_args *a, const
             at += VEC_WIDTH;
         }
         for (const size_t end = count > BLOCK / 2 ? BLOCK : BLOCK / 2; at < end; at += VEC_WIDTH) vec_store(terms + at, vec_set(0));
-        return tree_sum(terms, count > BLOCK / 2 ? BLOCK : BLOCK / 2);
+        return count > BLOCK / 2 ? tree_sum(terms, BLOCK) : tree_sum(terms, BLOCK / 2);
     }
     vec low[VECTORS], high[VECTORS], part[VECTORS];
 #define STEP(s) block_step(term, a, (s) * LANES + k * VEC_WIDTH, VEC_WIDTH, want_max, notes)
