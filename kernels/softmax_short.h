@@ -109,12 +109,13 @@ MATH int short_writes_packed(const xent_dtype dtype, const struct row_job *job, 
     return lift == 1;
 }
 
+/* Maxima are guessed of rows of more classes than this only. */
+_Static_assert(SPREAD_CLASSES >= VEC_WIDTH, "see short_guess and short_guessed_of");
+
 /* A guess at a row's maximum: that of its first classes. */
-MATH vec short_guess(const void *row, const xent_dtype dtype, size_t classes)
+MATH vec short_guess(const void *row, const xent_dtype dtype)
 {
-    vec x = classes < VEC_WIDTH ? vec_load_partial(row, classes, vec_set((real)-INFINITY)) : packed_load(row, dtype, 0);
-    real max = vec_reduce_max(x);
-    return exp_row_rest(vec_set(max));
+    return exp_row_rest(vec_set(vec_reduce_max(packed_load(row, dtype, 0))));
 }
 
 /* A row's lanes' maxima. Vectors may overlap. */
@@ -174,15 +175,10 @@ MATH void short_guessed_of(const xent_dtype dtype, const int packed, const struc
             }
             if (j < end && j + VEC_WIDTH <= all) EXPS(packed_load(from, dtype, j));
 #undef EXPS
-            if (classes < VEC_WIDTH) {
-                vec x = vec_load_partial((const real *)from + start, classes, max);
-                max = vec_max(x, max);
-                if (j < end) vec_store(kept + start, exp_scaled(x, exp));
-            } else {
-                vec last = packed_load(from, dtype, end - VEC_WIDTH);
-                if (j < end) vec_store(kept + end - VEC_WIDTH, exp_scaled(last, exp));
-                max = vec_max(last, vec_max(packed_load(from, dtype, start), max));
-            }
+            /* What the vectors within the row leave out: its beginning and its end, and of the last row, exponentials too. */
+            vec last = packed_load(from, dtype, end - VEC_WIDTH);
+            if (j < end) vec_store(kept + end - VEC_WIDTH, exp_scaled(last, exp));
+            max = vec_max(last, vec_max(packed_load(from, dtype, start), max));
             vec_store(g->lanes[r], row_ignored(job, first + r, with_target) ? guess : max);
         }
         if (r < LAG) continue;
@@ -191,6 +187,7 @@ MATH void short_guessed_of(const xent_dtype dtype, const int packed, const struc
     }
 }
 
+/* Compiled once for each layout: what is the same for all rows side by side stays in registers. */
 MATH void short_guessed(const xent_dtype dtype, const struct row_job *job, vec guess, int with_target, struct short_group *g)
 {
     if (rows_follow(&job->in, g->first, g->count, job->classes)) short_guessed_of(dtype, 1, job, guess, with_target, g);
@@ -313,7 +310,7 @@ MATH int softmax_short_of(const xent_dtype dtype, struct row_job *job, struct ro
     }
     if (known) short_maxima(dtype, job, with_target, &g);
     else {
-        vec guess = short_guess(row_start(&job->in, dtype, first), dtype, job->classes);
+        vec guess = short_guess(row_start(&job->in, dtype, first), dtype);
         vec_store(floor, exp_row_of(guess).floor);
         short_guessed(dtype, job, guess, with_target, &g);
     }
