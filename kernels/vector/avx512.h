@@ -177,9 +177,10 @@ WORD void vec_store_f32(float *p, vec a) { vec_store(p, a); }
 /* Rounded as integers: vcvtneps2bf16 (AVX512_BF16) would flush subnormal numbers. */
 WORD vec vec_load_bf16(const uint16_t *p)
 {
-/* Elements 0, 1, ... of 16 bits to the upper halves, by one permutation. */
-    veci upper = _mm512_setr_epi32(0x00000, 0x10000, 0x20000, 0x30000, 0x40000, 0x50000, 0x60000, 0x70000, 0x80000, 0x90000, 0xa0000, 0xb0000, 0xc0000, 0xd0000, 0xe0000, 0xf0000);
-    return vec_from_bits(_mm512_maskz_permutexvar_epi16(0xaaaaaaaa, upper, _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)p))));
+    /* Elements 0, 1, ... of 16 bits to the upper halves, by one permutation. */
+    veci upper = _mm512_slli_epi32(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), 16);
+    veci elements = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)p));
+    return vec_from_bits(_mm512_maskz_permutexvar_epi16(0xaaaaaaaa, upper, elements));
 }
 WORD void vec_store_bf16(uint16_t *p, vec a)
 {
