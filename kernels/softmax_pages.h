@@ -57,6 +57,7 @@ struct page_rows {
 /* Of a page, or of half of one, whose sums with and without the maxima are taken at once: those without then lie in the second half. */
 struct page_room {
     int large; /* of the job */
+    int far;   /* likewise */
     struct page_rows of[PAGE_VECTORS];
     struct page_tree sum[PAGE_VECTORS];
 };
@@ -160,7 +161,18 @@ MATH size_t page_leaf(unsigned leaf)
     return (leaf & 1) << 4 | (leaf & 2) << 2 | (leaf & 4) | (leaf & 8) >> 2 | (leaf >> 4 & 1);
 }
 
-MATH int page_is_far(struct page_view x, size_t classes) { return xent_pages_are_far(classes, x.stride, dtype_size(x.dtype)); }
+/* Whether a vector is a cache line. */
+#define PAGE_LINES (sizeof(real) * VEC_WIDTH == 64)
+
+/* Whether a page's classes are so far apart that nothing that is kept of them would stay in a cache. Where vectors are less than a cache line, that is worth
+ * being kept nevertheless, unless there is little of it in each page: of whole pages, what is written past the caches takes them 1.4 to 2 times as long (Zen 3; up
+ * to half a page 0.7 times). */
+MATH int page_is_far(const struct page_job *job)
+{
+    const size_t item = dtype_size(job->dtype);
+    const int keeps = !PAGE_LINES && job->out && job->dtype == REAL_DTYPE && job->rows * item > XENT_PAGE_BYTES / 2;
+    return !keeps && xent_pages_are_far(job->classes, job->in_stride, item);
+}
 
 /* Blocks of so many bytes at most are fetched in the order of memory, while the one before is gone through: log-sum-exp 256x128256 28 % on a
  * Zen 4. So are, in large jobs, the places where exponentials are kept, and beyond the last class, where the next image is as a rule (64 images of 64x1000:
@@ -173,7 +185,7 @@ MATH void page_sum(const enum page_term term, struct page_view x, struct page_vi
     struct page_rows *const of = room->of;
     struct page_tree *const whole = room->sum, *const without = term < PAGE_BOTH ? room->sum : room->sum + PAGE_VECTORS / 2;
     const size_t vectors = page_vectors(rows);
-    const int by_block = rows * BLOCK * dtype_size(x.dtype) <= FETCH_BYTES, fetches = by_block || page_is_far(x, classes);
+    const int by_block = rows * BLOCK * dtype_size(x.dtype) <= FETCH_BYTES, fetches = by_block || room->far;
     const int fetches_kept = keep.data && by_block && room->large;
     for (size_t v = 0; v < vectors; v++) {
         if (term == PAGE_WHOLE) of[v].max = vec_set((real)-INFINITY);
@@ -338,10 +350,13 @@ static __attribute__((noinline)) struct row_sums page_row(struct page_view x, si
     return along_exp_sum(&view, (struct kept){NULL, 0}, classes, &row, max[w], shifter[w], chunks, sums);
 }
 
-/* Classes from which on few rows of logits that nobody has trained yet are not spread, so that guesses pay, and, of pages that are far apart,
- * of which a row can't be read on its own, hardly any. */
+/* Classes from which on few rows of logits that nobody has trained yet are not spread, so that guesses pay, and, of pages that are far apart, hardly
+ * any; and of how many rows one may be summed again on its own, rather than all of them: in pages that are far apart its classes take 0.2 us each on a Zen 4
+ * (none may), 10 ns on a Zen 3 (log-sum-exp 1024x4000 0.6 times as long, 1024x8000 0.5). */
 #define GUESS_CLASSES 512
-#define GUESS_CLASSES_FAR 4096
+#define GUESS_CLASSES_FAR (PAGE_LINES ? 4096 : 2048)
+#define ALONE_OF 8
+#define ALONE_OF_FAR (PAGE_LINES ? 2 * XENT_PAGE_ROWS : 64)
 
 /* Whether exponentials are kept in the output: if they stay in a cache there, or take long, with four lanes. */
 MATH int page_keeps(const struct page_job *job, int far)
@@ -386,9 +401,10 @@ static __attribute__((noinline)) int page_guessed_states(struct page_job *job)
     uint8_t alone[PAGE_VECTORS][VEC_WIDTH]; /* rows that are not spread */
     const size_t rows = job->rows, classes = job->classes, vectors = page_vectors(rows);
     const struct page_view x = page_in(job, 0), out = page_out(job, 0);
-    const int far = page_is_far(x, classes), keep = page_keeps(job, far);
+    const int far = page_is_far(job), keep = page_keeps(job, far);
     size_t left = 0;
     room.large = job->large;
+    room.far = far;
     page_guess(x, rows, room.of);
     page_whole(x, out, keep, classes, rows, &room);
     const struct page_found found = page_take_maxima(rows, 1, room.of);
@@ -399,7 +415,7 @@ static __attribute__((noinline)) int page_guessed_states(struct page_job *job)
         page_totals(&room.sum[v], classes, whole[v]);
         for (int w = 0; w < VEC_WIDTH; w++) left += alone[v][w] = !row_is_spread(whole[v][w], top[w], classes);
     }
-    const int one_by_one = !far && left <= rows / 8;
+    const int one_by_one = left <= rows / (far ? ALONE_OF_FAR : ALONE_OF);
     if (left && !one_by_one) page_others(x, out, classes, rows, &room);
     for (size_t v = 0; v < vectors; v++) {
         const size_t at = page_at(v, rows);
@@ -425,8 +441,9 @@ static __attribute__((noinline)) int page_known_states(struct page_job *job, siz
     struct page_room room;
     const size_t classes = job->classes;
     const struct page_view x = page_in(job, first), out = page_out(job, first);
-    const int keep = page_keeps(job, page_is_far(x, classes));
+    const int far = page_is_far(job), keep = page_keeps(job, far);
     room.large = job->large;
+    room.far = far;
     (x.dtype == REAL_DTYPE ? page_max_real : page_max_any)(x, classes, rows, room.of);
     const int shifted = page_take_maxima(rows, 0, room.of).shifted;
     if (shifted) page_both_shifted(x, out, classes, rows, &room);
@@ -444,7 +461,7 @@ static __attribute__((noinline)) int page_known_states(struct page_job *job, siz
 
 static void kernel_page_states(struct page_job *job)
 {
-    const int guess = job->classes >= (page_is_far(page_in(job, 0), job->classes) ? GUESS_CLASSES_FAR : GUESS_CLASSES);
+    const int guess = job->classes >= (page_is_far(job) ? GUESS_CLASSES_FAR : GUESS_CLASSES);
     const size_t rows = job->rows, most = PAGE_VECTORS / 2 * VEC_WIDTH, half = page_vectors(rows) / 2 * VEC_WIDTH;
     if (guess && page_guessed_states(job)) return;
     job->kept = page_known_states(job, 0, rows <= most ? rows : half);
@@ -479,8 +496,10 @@ static void kernel_page_finish(struct page_job *job, size_t first, struct row_jo
 
 /* -- Writing -- */
 
-/* Classes that are written of a vector of rows before the next one's constants are loaded. */
+/* Classes that are written of a vector of rows before the next one's constants are loaded. Past the caches, a class at a time, where vectors are less
+ * than a cache line: four half lines of as many pages wait for their other halves at a cost (Zen 3: 1.1 to 1.8 times as long). */
 #define WRITE_CLASSES 4
+#define STREAM_CLASSES (PAGE_LINES ? WRITE_CLASSES : 1)
 
 MATH void page_write_classes(const enum write_term term, const vec in[WRITE_CLASSES], size_t count, struct page_view out, const struct row_lanes *row,
                              const int stream)
@@ -503,21 +522,22 @@ MATH void page_write(const enum write_term term, struct page_view x, struct page
                      const int stream)
 {
     const size_t last = page_vectors(rows) - 1, end = page_at(last, rows), bytes = rows * dtype_size(x.dtype);
+    const size_t step = stream ? STREAM_CLASSES : WRITE_CLASSES;
     const ptrdiff_t ahead = stream && bytes <= XENT_PAGE_BYTES / 2 ? (ptrdiff_t)(WRITE_AHEAD / bytes) : 0;
     for (size_t j = 0, count; j < classes; j += count) {
         vec in[WRITE_CLASSES], in_end[WRITE_CLASSES];
         const struct page_view from = page_part(x, (ptrdiff_t)j, 0, 1), to = page_part(out, (ptrdiff_t)j, 0, 1);
-        count = classes - j < WRITE_CLASSES ? classes - j : WRITE_CLASSES;
+        count = classes - j < step ? classes - j : step;
 #define LOAD(into, i, k) into[k] = page_load(page_part(from, 0, i, 1), (ptrdiff_t)(k))
 #define WRITE(values, i, v, n) page_write_classes(term, values, n, page_part(to, 0, i, 1), &of[v], stream)
         for (size_t k = 0; k < count; k++) LOAD(in_end, end, k); /* before what it overlaps is written */
         for (size_t v = 0; v < last; v++)
-            if (count == WRITE_CLASSES) {
-                UNROLL for (size_t k = 0; k < WRITE_CLASSES; k++) {
+            if (count == step) {
+                UNROLL for (size_t k = 0; k < step; k++) {
                     LOAD(in, v * VEC_WIDTH, k);
                     if (stream && ahead) __builtin_prefetch(page_part(from, (ptrdiff_t)k + ahead, v * VEC_WIDTH, 1).data, 0, 2);
                 }
-                WRITE(in, v * VEC_WIDTH, v, WRITE_CLASSES);
+                WRITE(in, v * VEC_WIDTH, v, step);
             } else {
                 for (size_t k = 0; k < count; k++) LOAD(in, v * VEC_WIDTH, k);
                 WRITE(in, v * VEC_WIDTH, v, count);
@@ -595,7 +615,7 @@ static void kernel_page_write(struct page_job *job)
     const size_t rows = job->rows, classes = job->classes;
     const struct page_view x = page_in(job, 0), out = page_out(job, 0);
     const int aligned = ((uintptr_t)out.data | (uintptr_t)out.stride * sizeof(real) | rows * sizeof(real)) % 64 == 0;
-    const int stream = VEC_WIDTH > 1 && aligned && job->dtype == REAL_DTYPE && page_is_far(x, classes);
+    const int stream = VEC_WIDTH > 1 && aligned && job->dtype == REAL_DTYPE && page_is_far(job);
     real zero[PAGE_VECTORS * VEC_WIDTH];
     int plain = 1; /* no row is shifted or lifted */
     int zeros = 0;
