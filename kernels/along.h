@@ -135,8 +135,8 @@ MATH vec block_step(enum sum_term term, const struct block_args *a, size_t at, c
 }
 
 /* Of count terms in memory, at most a block of them and not 0: the 32 virtual lanes' sums, as a tree, folded wide. but_top: without those that
- * equal top. */
-MATH fold8 tree_sum_of(const real *terms, size_t count, const int but_top, vec top)
+ * equal top. finite: see pair.h. */
+MATH fold8 tree_sum_of(const real *terms, size_t count, const int finite, const int but_top, vec top)
 {
     const size_t steps = (count + LANES - 1) / LANES, whole = (steps - 1) * LANES;
     vec lanes[VECTORS], part[VECTORS], high[VECTORS], last[VECTORS];
@@ -168,10 +168,11 @@ MATH fold8 tree_sum_of(const real *terms, size_t count, const int but_top, vec t
 #undef TERM
 #undef VALUE
 #undef EACH
-    return fold8_lanes(lanes);
+    return finite ? fold8_lanes_finite(lanes) : fold8_lanes(lanes);
 }
 
-MATH fold8 tree_sum(const real *terms, size_t count) { return tree_sum_of(terms, count, 0, vec_set(0)); }
+/* Of exponentials. */
+MATH fold8 tree_sum(const real *terms, size_t count) { return tree_sum_of(terms, count, 1, 0, vec_set(0)); }
 
 /* The same of the terms of count classes. In the order of memory, but for pairs of steps: where every second line comes first, even within
  * half a block, a row that lies beyond L2, or is stored there, takes up to twice as long on a Zen 4. */
@@ -186,7 +187,7 @@ MATH fold8 block_sum(const enum sum_term term, const struct block_args *a, const
             at += VEC_WIDTH;
         }
         for (const size_t end = count > BLOCK / 2 ? BLOCK : BLOCK / 2; at < end; at += VEC_WIDTH) vec_store(terms + at, vec_set(0));
-        return count > BLOCK / 2 ? tree_sum(terms, BLOCK) : tree_sum(terms, BLOCK / 2);
+        return tree_sum_of(terms, count > BLOCK / 2 ? BLOCK : BLOCK / 2, sum_of_exps(term), 0, vec_set(0));
     }
     vec low[VECTORS], high[VECTORS], part[VECTORS];
 #define STEP(s) block_step(term, a, (s) * LANES + k * VEC_WIDTH, VEC_WIDTH, want_max, notes)
@@ -206,7 +207,7 @@ MATH fold8 block_sum(const enum sum_term term, const struct block_args *a, const
 #undef PAIR
 #undef EACH
 #undef STEP
-    return fold8_lanes(low);
+    return sum_of_exps(term) ? fold8_lanes_finite(low) : fold8_lanes(low);
 }
 
 /* Block sums on their way to memory. Eight pairs of doubles are folded for a vector of blocks at once: one by one, each step waiting
@@ -417,7 +418,7 @@ MATH total block_others(const struct block_args *a, size_t count, int64_t *ties)
     own.store = tile;
     fold8 sum = a->x2 ? block_sum(SUM_KEPT_BUT_MAX, &own, count, 0, &notes) : block_sum(SUM_EXP_BUT_MAX, &own, count, 0, &notes);
     *ties += veci_reduce_add(notes.ties);
-    return fold8_total(sum);
+    return fold8_total_finite(sum);
 }
 
 /* Takes the maximum out of what along_exp left, once it is known: sums again the blocks of those chunks that hold it, without the
@@ -452,7 +453,7 @@ static __attribute__((noinline)) struct row_sums along_exp_sum(const struct row_
         struct sum_notes notes = {veci_set(0), vec_set(0)};
         struct block_args a = {.x = row_read(x, 0, classes, tile), .store = kept_block(kept, 0, classes, tile2), .row = row};
         int64_t ties = -ties_beyond(classes, max);
-        of.whole = fold8_total(block_sum(SUM_EXP, &a, classes, 0, &notes));
+        of.whole = fold8_total_finite(block_sum(SUM_EXP, &a, classes, 0, &notes));
         a.x2 = a.store;
         of.others = block_others(&a, classes, &ties);
         of.ties = (double)ties;

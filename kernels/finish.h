@@ -105,15 +105,14 @@ MATH struct finished finish_state(struct row_job *job, struct row_pass *pass, si
     f.inverse = row_inverse(f.max, f.exp);
     if (job->have_state) rest = wide_load(job->rest + i);
     else {
-        wide others = wide_sub(wide_load(pass->ties + i), one);
-        wide_store(job->rest + i, wide_add(wide_mul(wide_load_total(pass->total + i), f.inverse), others));
+        wide others = wide_add_plain(wide_load(pass->ties + i), wide_set(-1.0));
+        wide_store(job->rest + i, wide_add_finite(wide_mul_finite(wide_load_total(pass->total + i), f.inverse), others));
         rest = wide_load(job->rest + i); /* exactly what a later call will be given */
     }
     vec target = with_target ? vec_load(pass->target_logit + i) : f.max;
     if (with_target) vec_store_double(job->target_logit + i, target);
     if (want_log) {
-        vec high = vec_from_wide(rest), low = vec_from_wide(wide_sub(rest, wide_from_vec(high)));
-        vec lost, log_rest = log1p_sum(high, low, &lost);
+        vec lost, log_rest = log1p_sum(vec_from_wide(rest), vec_rest_of_wide(rest), &lost);
         vec_store_double(job->lse + i, sum_rounded(f.max, log_rest, lost));
         log_rest = vec_select(infinite, vec_set((real)NAN), log_rest);
         vec_store(pass->offset + i, log_rest);
@@ -125,12 +124,12 @@ MATH struct finished finish_state(struct row_job *job, struct row_pass *pass, si
         }
     }
     if (want_shares) {
-        f.share = wide_div(wide_select(infinite, wide_set(NAN), one), wide_add(one, rest));
+        f.share = wide_div(wide_select(infinite, wide_set(NAN), one), wide_add_plain(one, rest));
         if (with_target) {
             mask at_max = vec_equal(target, f.max);
-            wide below = wide_mul(wide_mul(wide_from_vec(exp_scaled(target, f.exp)), f.inverse), f.share);
+            wide below = wide_mul_finite(wide_mul_finite(wide_from_vec(exp_scaled(target, f.exp)), f.inverse), f.share);
             f.target_share = wide_select(at_max, f.share, below);
-            f.target_rest = wide_select(at_max, wide_mul(rest, f.share), wide_sub(one, below));
+            f.target_rest = wide_select(at_max, wide_mul_finite(rest, f.share), wide_sub(one, below));
         }
     }
     return f;

@@ -131,13 +131,14 @@ MATH wide lane_total(const vec *term, const size_t vectors, size_t l, size_t cla
     return wide_from_vec(sum);
 }
 
-MATH wide fold_total(const wide fold[8])
+MATH wide fold_total(const wide fold[8], const int finite)
 {
-    return wide_add(wide_add(wide_add(fold[0], fold[4]), wide_add(fold[2], fold[6])),
-                    wide_add(wide_add(fold[1], fold[5]), wide_add(fold[3], fold[7])));
+    wide even = wide_sum(finite, wide_sum(finite, fold[0], fold[4]), wide_sum(finite, fold[2], fold[6]));
+    wide odd = wide_sum(finite, wide_sum(finite, fold[1], fold[5]), wide_sum(finite, fold[3], fold[7]));
+    return wide_sum(finite, even, odd);
 }
 
-/* lanes_sum where vectors times classes is at most TILE_CLASSES, and not 0. */
+/* lanes_sum of exponentials where vectors times classes is at most TILE_CLASSES, and not 0. */
 MATH void lanes_sum_narrow(enum sum_term term, const struct lane_args *a, size_t classes, const int vectors,
                            const size_t lanes, wide sum[GROUP], struct sum_notes notes[GROUP])
 {
@@ -160,13 +161,13 @@ MATH void lanes_sum_narrow(enum sum_term term, const struct lane_args *a, size_t
             fold[k] = wide_set(0.0);
             if (k >= classes) continue;
             fold[k] = lane_total(terms, n, k, classes);
-            if (k + 16 < classes) fold[k] = wide_add(fold[k], lane_total(terms, n, k + 16, classes));
+            if (k + 16 < classes) fold[k] = wide_add_plain(fold[k], lane_total(terms, n, k + 16, classes));
             if (k + 8 >= classes) continue;
             wide high = lane_total(terms, n, k + 8, classes);
-            if (k + 24 < classes) high = wide_add(high, lane_total(terms, n, k + 24, classes));
-            fold[k] = wide_add(fold[k], high);
+            if (k + 24 < classes) high = wide_add_plain(high, lane_total(terms, n, k + 24, classes));
+            fold[k] = k + 16 < classes ? wide_add_finite(fold[k], high) : wide_add_plain(fold[k], high);
         }
-        sum[v] = fold_total(fold);
+        sum[v] = fold_total(fold, 1);
     }
 }
 
@@ -189,7 +190,7 @@ MATH void lanes_sum(const enum sum_term term, const struct lane_args *a, size_t 
     const struct lane_args own = *a;
     vec lane[GROUP][LANES];
     wide fold[GROUP][8];
-    const int binned = (term == SUM_EXP || term == SUM_EXP_BUT_MAX || term == SUM_KEPT_BUT_MAX) && classes > BLOCK;
+    const int exps = sum_of_exps(term), binned = exps && classes > BLOCK;
     if (binned) memset(a->bins, 0, (size_t)vectors * VEC_WIDTH * sizeof *a->bins);
     ROLLED for (int v = 0; v < vectors; v++) {
         notes[v] = (struct sum_notes){veci_set(0), vec_set((real)-INFINITY)};
@@ -212,18 +213,18 @@ MATH void lanes_sum(const enum sum_term term, const struct lane_args *a, size_t 
             }
         ROLLED for (int v = 0; v < vectors; v++) {
             ROLLED for (int k = 0; k < 8; k++) {
-                wide low = wide_add(wide_from_vec(lane[v][k]), wide_from_vec(lane[v][k + 16]));
-                wide high = wide_add(wide_from_vec(lane[v][k + 8]), wide_from_vec(lane[v][k + 24]));
-                low = wide_add(low, high);
-                fold[v][k] = binned ? low : wide_add(fold[v][k], low);
+                wide low = wide_add_plain(wide_from_vec(lane[v][k]), wide_from_vec(lane[v][k + 16]));
+                wide high = wide_add_plain(wide_from_vec(lane[v][k + 8]), wide_from_vec(lane[v][k + 24]));
+                low = wide_sum(exps, low, high);
+                fold[v][k] = binned ? low : wide_sum(exps, fold[v][k], low);
             }
-            if (binned) lanes_bin(term, fold_total(fold[v]), &a->row[v], a->bins + v * VEC_WIDTH);
+            if (binned) lanes_bin(term, fold_total(fold[v], exps), &a->row[v], a->bins + v * VEC_WIDTH);
         }
     }
     ROLLED for (int v = 0; v < vectors; v++) {
         total sums[VEC_WIDTH];
         for (size_t w = 0; w < VEC_WIDTH && binned; w++) sums[w] = bins_total(&a->bins[(size_t)v * VEC_WIDTH + w]);
-        sum[v] = binned ? wide_load_total(sums) : fold_total(fold[v]);
+        sum[v] = binned ? wide_load_total(sums) : fold_total(fold[v], exps);
     }
 }
 

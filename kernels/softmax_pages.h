@@ -110,7 +110,7 @@ MATH void page_add(struct page_tree *tree, unsigned leaf, vec value)
 {
     wide sum = wide_from_vec(value);
     int level = 0;
-    for (; leaf >> level & 1; level++) sum = wide_add(tree->level[level], sum);
+    for (; leaf >> level & 1; level++) sum = wide_add_finite(tree->level[level], sum);
     tree->level[level] = sum;
 }
 
@@ -387,9 +387,9 @@ MATH void page_state(struct page_job *job, size_t at, const struct page_rows *of
         totals[w] = spread ? total_less(whole[w], top[w]) : others[w];
         equal[w] = spread ? 1.0 : ties[w];
     }
-    wide rest = wide_mul(wide_load_total(totals), row_inverse(of->max, of->exp));
+    wide rest = wide_mul_finite(wide_load_total(totals), row_inverse(of->max, of->exp));
     vec_store_double(job->max + at, of->max);
-    wide_store(job->rest + at, wide_add(rest, wide_sub(wide_load(equal), wide_set(1.0))));
+    wide_store(job->rest + at, wide_add_finite(rest, wide_add_plain(wide_load(equal), wide_set(-1.0))));
 }
 
 /* The states of the rows by guesses at their maxima. Returns whether these were right; if not, nothing is done. */

@@ -242,7 +242,7 @@ MATH void short_maxima(const xent_dtype dtype, const struct row_job *job, int wi
 /* The rows' sums, a vector of them at once; for one row, as in a small call, that would be all for nothing. */
 MATH void short_totals(struct short_group *g, total *totals)
 {
-    if (g->count == 1) totals[0] = fold8_total(g->sums[0]);
+    if (g->count == 1) totals[0] = fold8_total_finite(g->sums[0]);
     for (size_t r = g->count; g->count > 1 && r % VEC_WIDTH; r++) g->sums[r] = fold8_zero();
     for (size_t r = 0; g->count > 1 && r < g->count; r += VEC_WIDTH) wide_store_total(totals + r, fold8_totals(g->sums + r));
 }
@@ -257,7 +257,7 @@ static __attribute__((noinline)) size_t short_take_known(const struct row_job *j
     for (size_t r = 0; r < g->count; r++) {
         ties[r] = (double)(veci_reduce_add(vec_bits(vec_load(g->lanes[r]))) - ties_beyond(job->classes, g->of.max[r]));
         if (!row_may_be_spread(totals[r], ties[r], g->of.top[r], job->classes)) continue;
-        total whole = fold8_total(tree_sum(g->kept + r * job->classes, job->classes));
+        total whole = fold8_total_finite(tree_sum(g->kept + r * job->classes, job->classes));
         others -= (size_t)take_spread(pass, g->first + r, whole, g->of.top[r], job->classes);
     }
     return others;
@@ -281,7 +281,7 @@ static __attribute__((noinline)) size_t short_take_guessed(const struct row_job 
         if (row_ignored(job, i, with_target)) continue;
         /* Where one exponential alone equals that of the maximum, as the sums tell, it is the maximum's. */
         const double spread = total_rounded(totals[r]), top = (double)g->of.top[r];
-        totals[r] = fold8_total(tree_sum_of(kept, job->classes, 1, vec_set(g->of.top[r])));
+        totals[r] = fold8_total_finite(tree_sum_of(kept, job->classes, 1, 1, vec_set(g->of.top[r])));
         if (spread - total_rounded(totals[r]) < 0.5 * top) continue;
         struct row_view in = row_of(&job->in, i);
         struct row_lanes row = {.max = vec_set(g->of.max[r])};

@@ -165,7 +165,8 @@ MATH vec write_value(const enum write_term term, vec x, vec x2, vec w, const str
     }
 }
 
-/* Which terms store exp_scaled(x), and which read x2 and w (if there is any). */
+/* Which terms are exponentials, none of them infinite; which store exp_scaled(x), and which read x2 and w (if there is any). */
+MATH int sum_of_exps(const enum sum_term term) { return term == SUM_EXP || term == SUM_EXP_BUT_MAX || term == SUM_KEPT_BUT_MAX; }
 MATH int sum_stores(const enum sum_term term) { return term == SUM_EXP || term == SUM_EXP_BUT_MAX; }
 MATH int sum_reads_second(const enum sum_term term) { return term != SUM_EXP && term != SUM_EXP_BUT_MAX && term != SUM_ENTROPY; }
 MATH int sum_reads_weight(const enum sum_term term) { return term == SUM_GAP || term == SUM_MASS; }

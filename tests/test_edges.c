@@ -270,6 +270,37 @@ static void weight_0_times_an_infinite_loss(xent_tier tier)
     assert_same(c.gradient[3], -0.5);
 }
 
+/* For doubles inf is a pair whose lower half could be NaN. */
+static void an_infinite_incoming_gradient_stays_infinite(xent_tier tier)
+{
+    const float incoming = INFINITY;
+    struct ce_call c = {.rows = 1,
+                        .classes = 3,
+                        .logits = ROWS(1, 2, 3),
+                        .target = TARGETS(0),
+                        .incoming = &incoming,
+                        .reduction = XENT_REDUCTION_SUM,
+                        CE_DEFAULTS};
+    call_cross_entropy(&c, tier);
+    assert_same(c.gradient[0], -INFINITY);
+    assert_same(c.gradient[1], INFINITY);
+    assert_same(c.gradient[2], INFINITY);
+
+    double logits[3] = {1, 2, 3}, gradient[3], infinite = INFINITY;
+    const int64_t target[1] = {0}, shape[2] = {1, 3};
+    const xent_tensor in = {logits, XENT_F64, 2, shape, NULL}, out = {gradient, XENT_F64, 2, shape, NULL};
+    const xent_execution execution = check_execution(tier);
+    xent_cross_entropy_options options;
+    xent_error error;
+    xent_cross_entropy_options_init(&options, sizeof options);
+    options.execution = &execution;
+    options.reduction = XENT_REDUCTION_SUM;
+    options.output_gradient = SCALAR(&infinite, XENT_F64);
+    const xent_cross_entropy_outputs outputs = {.size = sizeof outputs, .gradient = &out};
+    assert_status(xent_cross_entropy(&in, VECTOR(target, XENT_I64, 1), &options, &outputs, &error), XENT_OK, &error);
+    assert_true(check_same64(gradient[0], -INFINITY) && check_same64(gradient[1], INFINITY) && check_same64(gradient[2], INFINITY));
+}
+
 static void total_weight_0(xent_tier tier)
 {
     struct ce_call c = {.rows = 2,
@@ -515,6 +546,7 @@ int main(int argc, char **argv)
         on_every_tier(weights_scale_rows_and_divisor),
         on_every_tier(a_weight_means_what_the_formula_says),
         on_every_tier(weight_0_times_an_infinite_loss),
+        on_every_tier(an_infinite_incoming_gradient_stays_infinite),
         on_every_tier(total_weight_0),
         on_every_tier(a_masked_target),
         on_every_tier(a_masked_class),

@@ -29,14 +29,13 @@
 
 #include "polynomial.h"
 
-/* exp_step: ln 2 / 8, in two parts, in three, and as a wide number. exp_table: {2^(i/8) 2^EXP_BIAS
+/* exp_step: ln 2 / 8, in two parts, and in three. exp_table: {2^(i/8) 2^EXP_BIAS
  * less i << EXP_PLACES in its bits, (2^(i/8) - its real) / its real}; exp_row_table: 2^(i/8)
  * EXP_ROW_SCALE likewise, without the second, and with the 1.21e-8 taken off. */
 #ifdef XENT_REAL_F64
 #define EXP_MAGIC 0x1.8p+52
 #define EXP_PLACES 49
 #define EXP_EIGHTHS 0x1.71547652b82fep+3 /* 8 / ln 2 */
-#define EXP_STEP_WIDE ((wide){vec_set(exp_step2[0]), vec_set(exp_step2[1])})
 static const real exp_step2[] = {0x1.62e42fefa39efp-4, 0x1.abc9e3b39803fp-59};
 static const real exp_step3[] = {0x1.62e42fefap-4, 0x1.cf79abc9ep-43, 0x1.d9cc01f97b57ap-82};
 static const real exp_coefficients[] = {
@@ -75,7 +74,6 @@ static const real exp_row_table[8][2] = {
 #define EXP_MAGIC 0x1.8p+23f
 #define EXP_PLACES 20
 #define EXP_EIGHTHS 0x1.715476p+3f
-#define EXP_STEP_WIDE wide_set(0x1.62e42fefa39efp-4)
 static const real exp_step2[] = {0x1.62e430p-4f, -0x1.05c610p-32f};
 static const real exp_step3[] = {0x1.62cp-4f, 0x1.214p-15f, 0x1.fbe8e8p-26f};
 static const real exp_coefficients[] = {0x1.000004p-1f, 0x1.555c84p-3f, 0x1.54c0aap-5f};
@@ -218,33 +216,48 @@ MATH vec exp_nonpositive(vec x)
     return vec_mul(vec_zero_where(vec_less(x, vec_set(-EXP_REACH)), e), vec_set(EXP_UNBIAS));
 }
 
-/* 1/3! + r/4! + r^2/5! + ..., to degree 3; for doubles to degree 6, of which plain
- * arithmetic is enough: r^3 times its error is 2^-68. */
-MATH wide row_inverse_tail(wide r)
-{
+/* exp(r), r = octaves ln2/8 + eighth, |r| <= ln2/16, by the Taylor polynomial; and p^2. */
 #ifdef XENT_REAL_F64
-    static const real c[] = {1.0 / 6, 1.0 / 24, 1.0 / 120, 1.0 / 720, 1.0 / 5040, 1.0 / 40320, 1.0 / 362880};
-    return wide_from_vec(POLYNOMIAL(vec_from_wide(r), c));
-#else
-    wide p = wide_fma(r, wide_set(1.0 / 720), wide_set(1.0 / 120));
-    return wide_fma(wide_fma(p, r, wide_set(1.0 / 24)), r, wide_set(1.0 / 6));
-#endif
+/* r as a pair, from a difference that is exact, as in exp_rest, and less than 2^-45. Of what follows all below r.high^2/2, at most 2^-16, is a plain
+ * sum, off by 2^-67.3; the rest is exact, but for what r.low, at most 2^-58, would add to third order. */
+MATH wide row_root(vec octaves, vec eighth)
+{
+    static const real c[] = {1.0 / 6, 1.0 / 24, 1.0 / 120, 1.0 / 720, 1.0 / 5040, 1.0 / 40320, 1.0 / 362880, 1.0 / 3628800};
+    wide whole = pair_product(octaves, vec_set(exp_step2[0]));
+    wide r = pair_fast_sum(vec_add(eighth, whole.high), vec_fma(octaves, vec_set(exp_step2[1]), whole.low));
+    wide square = pair_product(r.high, r.high);
+    vec small = vec_fma(r.high, r.low, vec_fma(square.low, vec_set(0.5), r.low));
+    small = vec_fma(vec_mul(square.high, r.high), POLYNOMIAL(r.high, c), small);
+    wide linear = pair_fast_sum(vec_set(1), r.high), p = pair_fast_sum(linear.high, vec_mul(square.high, vec_set(0.5)));
+    return pair_fast_sum(p.high, vec_add(small, vec_add(linear.low, p.low)));
 }
+MATH wide row_square(wide p)
+{
+    wide square = pair_product(p.high, p.high);
+    return (wide){square.high, vec_fma(vec_add(p.high, p.high), p.low, square.low)};
+}
+#else
+MATH wide row_root(vec octaves, vec eighth)
+{
+    wide r = wide_fma(wide_from_vec(octaves), wide_set(0x1.62e42fefa39efp-4), wide_from_vec(eighth));
+    wide p = wide_fma(r, wide_set(1.0 / 720), wide_set(1.0 / 120));
+    p = wide_fma(wide_fma(p, r, wide_set(1.0 / 24)), r, wide_set(1.0 / 6));
+    p = wide_fma(p, r, wide_set(0.5));
+    p = wide_fma(p, r, wide_set(1.0));
+    return wide_fma(p, r, wide_set(1.0));
+}
+MATH wide row_square(wide p) { return wide_mul(p, p); }
+#endif
 
 /* 2^k exp(-max') / EXP_ROW_SCALE, max' being max less the row's shift: the factor that makes
- * exp(x - max) of exp_scaled. In wide numbers: exp of an eighth of what max' has beside whole octaves, at most
- * ln 2 / 16, by the Taylor polynomial, and squared three times; off by less than 2^-38 (2^-63). max = +-inf:
- * as for 0. */
+ * exp(x - max) of exp_scaled. In wide numbers: exp of an eighth of what max' has beside whole octaves, squared three times; off by
+ * less than 2^-38 (2^-63). max = +-inf: as for 0. */
 MATH wide row_inverse(vec max, struct exp_row row)
 {
     vec octaves, unit = exp_row_unit(max, row, &octaves);
-    wide eighth = wide_from_vec(vec_mul(exp_row_rest(max), vec_set((real)-0.125)));
-    wide r = wide_fma(wide_from_vec(octaves), EXP_STEP_WIDE, eighth);
-    wide p = wide_fma(row_inverse_tail(r), r, wide_set(0.5));
-    p = wide_fma(p, r, wide_set(1.0));
-    p = wide_fma(p, r, wide_set(1.0));
-    for (int i = 0; i < 3; i++) p = wide_mul(p, p);
-    return wide_mul(p, wide_mul(EXP_ROW_UNSCALE, wide_from_vec(unit)));
+    wide p = row_root(octaves, vec_mul(exp_row_rest(max), vec_set((real)-0.125)));
+    for (int i = 0; i < 3; i++) p = row_square(p);
+    return wide_mul_finite(p, wide_mul_finite(EXP_ROW_UNSCALE, wide_from_vec(unit)));
 }
 
 #endif

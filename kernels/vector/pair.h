@@ -15,7 +15,8 @@
  *     may a quotient below that, or by some 2^-1074 / b if a is below it.
  *   - low may be 0 if an operand or the result is within a factor of two of overflow.
  * Where high is infinite or NaN low is 0, and high is what operating on the high parts alone
- * gives: inf + 1 = inf, 1 / inf = 0, inf - inf = NaN. A zero result may have either sign.
+ * gives: inf + 1 = inf, 1 / inf = 0, inf - inf = NaN. A zero result may have either sign. Of words that end in _finite
+ * the result is NaN where an operand is infinite: they take a quarter less.
  */
 #ifndef XENT_KERNELS_VECTOR_PAIR_H
 #define XENT_KERNELS_VECTOR_PAIR_H
@@ -77,6 +78,7 @@ WORD wide pair_or_plain(wide a, vec plain)
 WORD wide wide_set(double a) { return (wide){vec_set(a), vec_set(0.0)}; }
 WORD wide wide_from_vec(vec a) { return (wide){a, vec_set(0.0)}; }
 WORD vec vec_from_wide(wide a) { return a.high; }
+WORD vec vec_rest_of_wide(wide a) { return a.low; }
 WORD wide wide_from_int(veci a) { return wide_from_vec(vec_from_int(a)); }
 WORD wide wide_select(mask m, wide yes, wide no)
 {
@@ -84,18 +86,16 @@ WORD wide wide_select(mask m, wide yes, wide no)
 }
 
 /* AccurateDWPlusDW: off by 3 u^2 / (1 - 4 u), less than 2^-104, whatever the signs. */
-WORD wide wide_add(wide a, wide b)
+WORD wide wide_add_finite(wide a, wide b)
 {
     wide high = pair_sum(a.high, b.high), low = pair_sum(a.low, b.low);
     wide sum = pair_fast_sum(high.high, vec_add(high.low, low.high));
-    return pair_or_plain(pair_fast_sum(sum.high, vec_add(low.low, sum.low)), high.high);
+    return pair_fast_sum(sum.high, vec_add(low.low, sum.low));
 }
-/* The same of two plain doubles. */
-WORD wide wide_sum(vec a, vec b)
-{
-    wide sum = pair_sum(a, b);
-    return pair_or_plain(sum, sum.high);
-}
+WORD wide wide_add(wide a, wide b) { return pair_or_plain(wide_add_finite(a, b), vec_add(a.high, b.high)); }
+WORD wide wide_sum(const int finite, wide a, wide b) { return finite ? wide_add_finite(a, b) : wide_add(a, b); }
+/* Of two plain doubles; but where high is not finite low is NaN, which goes where the result goes through a word that does not end in _finite. */
+WORD wide wide_add_plain(wide a, wide b) { return pair_sum(a.high, b.high); }
 WORD wide wide_sub(wide a, wide b)
 {
     return wide_add(a, (wide){vec_negate(b.high), vec_negate(b.low)});
@@ -103,12 +103,13 @@ WORD wide wide_sub(wide a, wide b)
 
 /* DWTimesDW2, and DWTimesDW1 where vec_fma rounds twice: off by 6 u^2 and 7 u^2, less than
  * 2^-103. */
-WORD wide wide_mul(wide a, wide b)
+WORD wide wide_mul_finite(wide a, wide b)
 {
     wide product = pair_product(a.high, b.high);
     vec crossed = vec_fma(a.low, b.high, vec_mul(a.high, b.low));
-    return pair_or_plain(pair_fast_sum(product.high, vec_add(product.low, crossed)), product.high);
+    return pair_fast_sum(product.high, vec_add(product.low, crossed));
 }
+WORD wide wide_mul(wide a, wide b) { return pair_or_plain(wide_mul_finite(a, b), vec_mul(a.high, b.high)); }
 
 /* DWDivDW2, the product in it being DWTimesFP3, or DWTimesFP2: off by 15 u^2, a little more than
  * 2^-102.1. The quotient of the high parts, and the remainder over the divisor's high part. */
@@ -181,19 +182,21 @@ WORD void vec_store_f16(uint16_t *p, vec a)
     for (int w = 0; w < VEC_WIDTH; w++) p[w] = half_to_f16(half_odd_float(lanes[w]));
 }
 
-/* -- Sums of 32 virtual lanes. The order is that of scalar.h, and every addition wide_add. -- */
+/* -- Sums of 32 virtual lanes. The order is that of scalar.h, and every addition wide_add, to the bit. -- */
 
-WORD fold8 fold8_lanes(const vec lanes[32 / VEC_WIDTH])
+WORD fold8 fold8_of(const vec lanes[32 / VEC_WIDTH], const int finite)
 {
     const int eight = 8 / VEC_WIDTH; /* vectors of eight lanes */
     fold8 r;
     for (int k = 0; k < eight; k++) {
-        wide outer = wide_sum(lanes[k], lanes[k + 2 * eight]);
-        wide inner = wide_sum(lanes[k + eight], lanes[k + 3 * eight]);
-        r.sum[k] = wide_add(outer, inner);
+        wide outer = pair_sum(lanes[k], lanes[k + 2 * eight]);
+        wide inner = pair_sum(lanes[k + eight], lanes[k + 3 * eight]);
+        r.sum[k] = wide_sum(finite, outer, inner);
     }
     return r;
 }
+WORD fold8 fold8_lanes(const vec lanes[32 / VEC_WIDTH]) { return fold8_of(lanes, 0); }
+WORD fold8 fold8_lanes_finite(const vec lanes[32 / VEC_WIDTH]) { return fold8_of(lanes, 1); }
 WORD fold8 fold8_zero(void)
 {
     fold8 r;
@@ -207,26 +210,28 @@ WORD fold8 fold8_add(fold8 a, fold8 b)
 }
 /* Sum k takes in sum k + 4, then k + 2, then k + 1. Halves shorter than a vector bring lanes along that nobody reads again. In
  * registers: what is stored as a vector and read from its middle has to reach the cache first. */
-WORD total fold8_total(fold8 a)
+WORD total fold8_sum(fold8 a, const int finite)
 {
     double high[VEC_WIDTH], low[VEC_WIDTH];
     for (int half = 4 / VEC_WIDTH; half > 0; half /= 2)
-        for (int k = 0; k < half; k++) a.sum[k] = wide_add(a.sum[k], a.sum[k + half]);
+        for (int k = 0; k < half; k++) a.sum[k] = wide_sum(finite, a.sum[k], a.sum[k + half]);
     wide sum = a.sum[0];
 #if VEC_WIDTH >= 8
-    sum = wide_add(sum, (wide){vec_lanes_down(sum.high, 4), vec_lanes_down(sum.low, 4)});
+    sum = wide_sum(finite, sum, (wide){vec_lanes_down(sum.high, 4), vec_lanes_down(sum.low, 4)});
 #endif
 #if VEC_WIDTH >= 4
-    sum = wide_add(sum, (wide){vec_lanes_down(sum.high, 2), vec_lanes_down(sum.low, 2)});
+    sum = wide_sum(finite, sum, (wide){vec_lanes_down(sum.high, 2), vec_lanes_down(sum.low, 2)});
 #endif
 #if VEC_WIDTH >= 2
-    sum = wide_add(sum, (wide){vec_lanes_down(sum.high, 1), vec_lanes_down(sum.low, 1)});
+    sum = wide_sum(finite, sum, (wide){vec_lanes_down(sum.high, 1), vec_lanes_down(sum.low, 1)});
 #endif
     vec_store(high, sum.high);
     vec_store(low, sum.low);
     return (total){high[0], low[0]};
 }
-/* The same of a vector of rows, a row a lane. */
+WORD total fold8_total(fold8 a) { return fold8_sum(a, 0); }
+WORD total fold8_total_finite(fold8 a) { return fold8_sum(a, 1); }
+/* The same of a vector of rows, a row a lane, none of them infinite. */
 WORD wide fold8_totals(const fold8 rows[VEC_WIDTH])
 {
 #if VEC_WIDTH >= 4
@@ -241,11 +246,11 @@ WORD wide fold8_totals(const fold8 rows[VEC_WIDTH])
         for (int i = 0; i < 4; i++) sum[k + i] = (wide){four[0][i], four[1][i]};
     }
     for (int half = 4; half > 0; half /= 2)
-        for (int k = 0; k < half; k++) sum[k] = wide_add(sum[k], sum[k + half]);
+        for (int k = 0; k < half; k++) sum[k] = wide_add_finite(sum[k], sum[k + half]);
     return sum[0];
 #else
     total totals[VEC_WIDTH];
-    for (int w = 0; w < VEC_WIDTH; w++) totals[w] = fold8_total(rows[w]);
+    for (int w = 0; w < VEC_WIDTH; w++) totals[w] = fold8_total_finite(rows[w]);
     return wide_load_total(totals);
 #endif
 }

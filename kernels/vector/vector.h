@@ -1,5 +1,8 @@
 /* Picks the vocabulary of the tier that this translation unit is compiled for: of floats, or
  * with XENT_REAL_F64 of doubles. */
+#ifndef XENT_KERNELS_VECTOR_VECTOR_H
+#define XENT_KERNELS_VECTOR_VECTOR_H
+
 #if defined(XENT_VECTOR_SCALAR) && defined(XENT_REAL_F64)
 #include "scalar_f64.h"
 #elif defined(XENT_VECTOR_SCALAR)
@@ -22,4 +25,17 @@
 #include "neon.h"
 #else
 #error "compile with -DXENT_VECTOR_<ISA>"
+#endif
+
+/* Words that are of interest where wide numbers are pairs (pair.h). vec_rest_of_wide: what vec_from_wide rounds off. */
+#ifndef XENT_REAL_F64
+#define wide_add_finite wide_add
+#define wide_sum(finite, a, b) ((void)(finite), wide_add(a, b))
+#define wide_mul_finite wide_mul
+#define wide_add_plain wide_add
+#define fold8_lanes_finite fold8_lanes
+#define fold8_total_finite fold8_total
+WORD vec vec_rest_of_wide(wide a) { return vec_from_wide(wide_sub(a, wide_from_vec(vec_from_wide(a)))); }
+#endif
+
 #endif
