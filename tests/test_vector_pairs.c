@@ -343,6 +343,38 @@ static void test_exact_words(void **state)
     }
 }
 
+/* Of what is finite the words that don't look for infinities give the same bits, and of what is not NaN. */
+static void test_finite(void **state)
+{
+    (void)state;
+    random_state = 6;
+    for (int round = 0; round < 10000; round++) {
+        struct pairs a, b, got, expected;
+        real lanes[VEC_WIDTH];
+        for (int lane = 0; lane < VEC_WIDTH; lane++) {
+            a.lane[lane] = random_pair(-100, 100);
+            b.lane[lane] = random_bits() & 1 ? random_opposite(a.lane[lane]) : random_pair(-100, 100);
+        }
+        wide x = wide_load_total(a.lane), y = wide_load_total(b.lane);
+        wide plain_x = wide_from_vec(vec_from_wide(x)), plain_y = wide_from_vec(vec_from_wide(y));
+        const wide results[][2] = {{wide_add_finite(x, y), wide_add(x, y)},
+                                   {wide_mul_finite(x, y), wide_mul(x, y)},
+                                   {wide_add_plain(plain_x, plain_y), wide_add(plain_x, plain_y)}};
+        static const char *const words[] = {"wide_add_finite", "wide_mul_finite", "wide_add_plain"};
+        for (int word = 0; word < 3; word++) {
+            wide_store_total(got.lane, results[word][0]);
+            wide_store_total(expected.lane, results[word][1]);
+            for (int lane = 0; lane < VEC_WIDTH; lane++) expect_pair(words[word], lane, got.lane[lane], expected.lane[lane]);
+        }
+        vec_store(lanes, vec_rest_of_wide(x));
+        for (int lane = 0; lane < VEC_WIDTH; lane++) expect_real("vec_rest_of_wide", lane, lanes[lane], a.lane[lane].low);
+        vec_store(lanes, vec_from_wide(wide_add_finite(x, wide_set((double)INFINITY))));
+        for (int lane = 0; lane < VEC_WIDTH; lane++) expect_real("wide_add_finite of infinity", lane, lanes[lane], (real)NAN);
+        vec_store(lanes, vec_from_wide(wide_add(wide_add_plain(plain_x, wide_set((double)INFINITY)), y)));
+        for (int lane = 0; lane < VEC_WIDTH; lane++) expect_real("wide_add after wide_add_plain", lane, lanes[lane], (real)INFINITY);
+    }
+}
+
 int xent_test_vector_pairs(void)
 {
     static enum operation add = ADD, sub = SUB, mul = MUL, div = DIV, fma_ = FMA;
@@ -362,6 +394,7 @@ int xent_test_vector_pairs(void)
         {"wide_mul, of doubles", test_exact, NULL, NULL, &mul},
         {"wide numbers, known answers", test_known, NULL, NULL, NULL},
         {"wide words that do not round", test_exact_words, NULL, NULL, NULL},
+        {"wide words of finite numbers", test_finite, NULL, NULL, NULL},
     };
     return cmocka_run_group_tests_name(xent_test_isa, tests, NULL, NULL);
 }
