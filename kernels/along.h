@@ -168,7 +168,7 @@ MATH fold8 tree_sum_of(const real *terms, size_t count, const int finite, const 
 #undef TERM
 #undef VALUE
 #undef EACH
-    return finite ? fold8_lanes_finite(lanes) : fold8_lanes(lanes);
+    return fold8_of(lanes, finite);
 }
 
 /* Of exponentials. */
@@ -207,7 +207,7 @@ MATH fold8 block_sum(const enum sum_term term, const struct block_args *a, const
 #undef PAIR
 #undef EACH
 #undef STEP
-    return sum_of_exps(term) ? fold8_lanes_finite(low) : fold8_lanes(low);
+    return fold8_of(low, sum_of_exps(term));
 }
 
 /* Block sums on their way to memory. Eight pairs of doubles are folded for a vector of blocks at once: one by one, each step waiting

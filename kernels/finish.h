@@ -87,6 +87,12 @@ MATH vec sum_rounded(vec a, vec b, vec lost)
     return vec_select(vec_less(vec_abs(exact), vec_set((real)INFINITY)), exact, sum);
 }
 
+/* A state's rest, of sums of exponentials. (states.h does the same of what callers give, which may be infinite.) */
+MATH wide state_rest(wide others, wide ties, wide inverse)
+{
+    return wide_add_finite(wide_mul_finite(others, inverse), wide_add_plain(ties, wide_set(-1.0)));
+}
+
 /* One vector of rows: from state to everything but the gradient's gain. */
 struct finished {
     vec max, target_loss;
@@ -105,8 +111,7 @@ MATH struct finished finish_state(struct row_job *job, struct row_pass *pass, si
     f.inverse = row_inverse(f.max, f.exp);
     if (job->have_state) rest = wide_load(job->rest + i);
     else {
-        wide others = wide_add_plain(wide_load(pass->ties + i), wide_set(-1.0));
-        wide_store(job->rest + i, wide_add_finite(wide_mul_finite(wide_load_total(pass->total + i), f.inverse), others));
+        wide_store(job->rest + i, state_rest(wide_load_total(pass->total + i), wide_load(pass->ties + i), f.inverse));
         rest = wide_load(job->rest + i); /* exactly what a later call will be given */
     }
     vec target = with_target ? vec_load(pass->target_logit + i) : f.max;

@@ -387,9 +387,8 @@ MATH void page_state(struct page_job *job, size_t at, const struct page_rows *of
         totals[w] = spread ? total_less(whole[w], top[w]) : others[w];
         equal[w] = spread ? 1.0 : ties[w];
     }
-    wide rest = wide_mul_finite(wide_load_total(totals), row_inverse(of->max, of->exp));
     vec_store_double(job->max + at, of->max);
-    wide_store(job->rest + at, wide_add_finite(rest, wide_add_plain(wide_load(equal), wide_set(-1.0))));
+    wide_store(job->rest + at, state_rest(wide_load_total(totals), wide_load(equal), row_inverse(of->max, of->exp)));
 }
 
 /* The states of the rows by guesses at their maxima. Returns whether these were right; if not, nothing is done. */

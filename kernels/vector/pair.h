@@ -196,7 +196,6 @@ WORD fold8 fold8_of(const vec lanes[32 / VEC_WIDTH], const int finite)
     return r;
 }
 WORD fold8 fold8_lanes(const vec lanes[32 / VEC_WIDTH]) { return fold8_of(lanes, 0); }
-WORD fold8 fold8_lanes_finite(const vec lanes[32 / VEC_WIDTH]) { return fold8_of(lanes, 1); }
 WORD fold8 fold8_zero(void)
 {
     fold8 r;

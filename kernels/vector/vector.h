@@ -33,7 +33,7 @@
 #define wide_sum(finite, a, b) ((void)(finite), wide_add(a, b))
 #define wide_mul_finite wide_mul
 #define wide_add_plain wide_add
-#define fold8_lanes_finite fold8_lanes
+#define fold8_of(lanes, finite) ((void)(finite), fold8_lanes(lanes))
 #define fold8_total_finite fold8_total
 WORD vec vec_rest_of_wide(wide a) { return vec_from_wide(wide_sub(a, wide_from_vec(vec_from_wide(a)))); }
 #endif
