@@ -71,12 +71,12 @@ MATH vec rows_max(real (*lanes)[VEC_WIDTH])
 {
     real max[VEC_WIDTH];
 #if VEC_WIDTH >= 4
-    const real *rows[VEC_WIDTH];
+    ptrdiff_t rows[VEC_WIDTH];
     vec all = vec_set((real)-INFINITY);
-    for (size_t w = 0; w < VEC_WIDTH; w++) rows[w] = lanes[w];
-    UNROLL for (ptrdiff_t j = 0; j < VEC_WIDTH; j += 4) {
+    for (int w = 0; w < VEC_WIDTH; w++) rows[w] = w * VEC_WIDTH;
+    UNROLL for (int j = 0; j < VEC_WIDTH; j += 4) {
         vec columns[4];
-        vec_load_rows4(rows, j, columns);
+        vec_load_rows4(lanes[0] + j, rows, columns);
         all = vec_max(all, vec_max(vec_max(columns[0], columns[1]), vec_max(columns[2], columns[3])));
     }
     vec_store(max, all);

@@ -266,16 +266,22 @@ static void tile_read(const struct row_tensor *tensor, size_t first, size_t coun
                       real *tile)
 {
     real scratch[TILE_CLASSES * VEC_WIDTH];
-    const real *rows[VEC_WIDTH];
     const ptrdiff_t stride = tensor->class_stride;
     if (stride != 1 && count == VEC_WIDTH && rows_follow(tensor, first, count, 1))
         for (size_t j = 0; j < classes; j++)
             storage_read(tensor_at(tensor, first, j), tensor->dtype, 1, VEC_WIDTH, tile + j * VEC_WIDTH);
     else {
-        int in_place = tensor->dtype == REAL_DTYPE && stride == 1;
-        for (size_t w = 0; w < VEC_WIDTH; w++)
-            rows[w] = in_place ? (const real *)tensor->data + tensor->row[first + (w < count ? w : count - 1)]
-                               : scratch + (w < count ? w : count - 1) * classes;
+        const int in_place = tensor->dtype == REAL_DTYPE && stride == 1;
+        const real *from = in_place ? tensor->data : scratch;
+        const ptrdiff_t *rows = tensor->row + first;
+        ptrdiff_t own[VEC_WIDTH];
+        if (!in_place || count < VEC_WIDTH) {
+            for (size_t w = 0; w < VEC_WIDTH; w++) {
+                const size_t r = w < count ? w : count - 1;
+                own[w] = in_place ? rows[r] : (ptrdiff_t)(r * classes);
+            }
+            rows = own;
+        }
         if (!in_place && stride == 1 && rows_follow(tensor, first, count, classes))
             storage_read(tensor_at(tensor, first, 0), tensor->dtype, 1, count * classes, scratch);
         else if (!in_place)
@@ -283,36 +289,41 @@ static void tile_read(const struct row_tensor *tensor, size_t first, size_t coun
                 storage_read(tensor_at(tensor, first + w, 0), tensor->dtype, stride, classes, scratch + w * classes);
         for (size_t j = 0; classes >= 4; j = j + 8 > classes ? classes - 4 : j + 4) { /* the last four may overlap */
             vec columns[4];
-            vec_load_rows4(rows, (ptrdiff_t)j, columns);
+            vec_load_rows4(from + j, rows, columns);
             for (size_t c = 0; c < 4; c++) vec_store(tile + (j + c) * VEC_WIDTH, columns[c]);
             if (j + 4 == classes) break;
         }
         for (size_t j = 0; classes < 4 && j < classes; j++)
-            for (size_t w = 0; w < VEC_WIDTH; w++) tile[j * VEC_WIDTH + w] = rows[w][j];
+            for (size_t w = 0; w < VEC_WIDTH; w++) tile[j * VEC_WIDTH + w] = from[rows[w] + (ptrdiff_t)j];
     }
     if (softcap != 0.0) softcap_all(tile, classes * VEC_WIDTH, softcap);
 }
 
 static void tile_write(const struct row_tensor *tensor, size_t first, size_t count, size_t classes, const real *tile)
 {
-    real scratch[TILE_CLASSES * VEC_WIDTH], *rows[VEC_WIDTH];
+    real scratch[TILE_CLASSES * VEC_WIDTH];
     const ptrdiff_t stride = tensor->class_stride;
     if (stride != 1 && count == VEC_WIDTH && rows_follow(tensor, first, count, 1)) {
         for (size_t j = 0; j < classes; j++)
             storage_write(tensor_at(tensor, first, j), tensor->dtype, 1, VEC_WIDTH, tile + j * VEC_WIDTH);
         return;
     }
-    int in_place = tensor->dtype == REAL_DTYPE && stride == 1 && count == VEC_WIDTH;
-    for (size_t w = 0; w < VEC_WIDTH; w++)
-        rows[w] = in_place ? (real *)tensor->data + tensor->row[first + w] : scratch + w * classes;
+    const int in_place = tensor->dtype == REAL_DTYPE && stride == 1 && count == VEC_WIDTH;
+    real *to = in_place ? tensor->data : scratch;
+    const ptrdiff_t *rows = tensor->row + first;
+    ptrdiff_t own[VEC_WIDTH];
+    if (!in_place) {
+        for (size_t w = 0; w < VEC_WIDTH; w++) own[w] = (ptrdiff_t)(w * classes);
+        rows = own;
+    }
     for (size_t j = 0; classes >= 4; j = j + 8 > classes ? classes - 4 : j + 4) {
         vec columns[4];
         for (size_t c = 0; c < 4; c++) columns[c] = vec_load(tile + (j + c) * VEC_WIDTH);
-        vec_store_rows4(rows, (ptrdiff_t)j, columns);
+        vec_store_rows4(to + j, rows, columns);
         if (j + 4 == classes) break;
     }
     for (size_t j = 0; classes < 4 && j < classes; j++)
-        for (size_t w = 0; w < VEC_WIDTH; w++) rows[w][j] = tile[j * VEC_WIDTH + w];
+        for (size_t w = 0; w < VEC_WIDTH; w++) to[rows[w] + (ptrdiff_t)j] = tile[j * VEC_WIDTH + w];
     if (in_place) return;
     if (stride == 1 && rows_follow(tensor, first, count, classes))
         storage_write(tensor_at(tensor, first, 0), tensor->dtype, 1, count * classes, scratch);

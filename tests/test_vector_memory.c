@@ -116,7 +116,7 @@ static void test_store_partial(void **state)
 static size_t row_start(int lane, size_t stride) { return (size_t)(3 * lane + 1) % VEC_WIDTH * stride; }
 
 static const size_t strides[] = {4, 5, 7, 33};
-static const ptrdiff_t offsets[] = {0, 1, 3, -2};
+static const ptrdiff_t offsets[] = {0, 1, 3, -2}; /* of what the rows' places are counted from */
 enum { GREATEST_STRIDE = 33 };
 
 static void test_load_rows4(void **state)
@@ -128,11 +128,11 @@ static void test_load_rows4(void **state)
             for (int o = 0; o < COUNT(offsets); o++) {
                 size_t count = (VEC_WIDTH - 1) * strides[s] + 4;
                 real *p = guarded_place(g, (enum place)place, count, sizeof *p), out[VEC_WIDTH];
-                const real *rows[VEC_WIDTH];
+                ptrdiff_t rows[VEC_WIDTH];
                 vec columns[4];
                 for (size_t k = 0; k < count; k++) p[k] = element(k);
-                for (int lane = 0; lane < VEC_WIDTH; lane++) rows[lane] = p + row_start(lane, strides[s]) - offsets[o];
-                vec_load_rows4(rows, offsets[o], columns);
+                for (int lane = 0; lane < VEC_WIDTH; lane++) rows[lane] = (ptrdiff_t)row_start(lane, strides[s]) - offsets[o];
+                vec_load_rows4(p + offsets[o], rows, columns);
                 for (size_t c = 0; c < 4; c++) {
                     vec_store(out, columns[c]);
                     for (int lane = 0; lane < VEC_WIDTH; lane++)
@@ -151,7 +151,8 @@ static void test_store_rows4(void **state)
             for (int o = 0; o < COUNT(offsets); o++) {
                 size_t count = (VEC_WIDTH - 1) * strides[s] + 4;
                 real *p = guarded_place(g, (enum place)place, count, sizeof *p), column[VEC_WIDTH];
-                real *rows[VEC_WIDTH], expected[(VEC_WIDTH - 1) * GREATEST_STRIDE + 4];
+                real expected[(VEC_WIDTH - 1) * GREATEST_STRIDE + 4];
+                ptrdiff_t rows[VEC_WIDTH];
                 vec columns[4];
                 for (size_t k = 0; k < count; k++) p[k] = expected[k] = -7;
                 for (size_t c = 0; c < 4; c++) {
@@ -161,8 +162,8 @@ static void test_store_rows4(void **state)
                     }
                     columns[c] = vec_load(column);
                 }
-                for (int lane = 0; lane < VEC_WIDTH; lane++) rows[lane] = p + row_start(lane, strides[s]) - offsets[o];
-                vec_store_rows4(rows, offsets[o], columns);
+                for (int lane = 0; lane < VEC_WIDTH; lane++) rows[lane] = (ptrdiff_t)row_start(lane, strides[s]) - offsets[o];
+                vec_store_rows4(p + offsets[o], rows, columns);
                 for (int lane = 0; lane < VEC_WIDTH; lane++)
                     for (size_t c = 0; c < strides[s] && row_start(lane, strides[s]) + c < count; c++)
                         expect_real("vec_store_rows4", lane, p[row_start(lane, strides[s]) + c],

@@ -77,21 +77,21 @@ WORD void transpose_blocks(vec row[4])
     row[2] = _mm256_shuffle_ps(high01, high23, _MM_SHUFFLE(1, 0, 1, 0));
     row[3] = _mm256_shuffle_ps(high01, high23, _MM_SHUFFLE(3, 2, 3, 2));
 }
-WORD void vec_load_rows4(const float *const *rows, ptrdiff_t offset, vec out[4])
+WORD void vec_load_rows4(const float *from, const ptrdiff_t *rows, vec out[4])
 {
     for (int w = 0; w < 4; w++) {
-        out[w] = _mm256_castps128_ps256(_mm_loadu_ps(rows[w] + offset));
-        out[w] = _mm256_insertf128_ps(out[w], _mm_loadu_ps(rows[w + 4] + offset), 1);
+        out[w] = _mm256_castps128_ps256(_mm_loadu_ps(from + rows[w]));
+        out[w] = _mm256_insertf128_ps(out[w], _mm_loadu_ps(from + rows[w + 4]), 1);
     }
     transpose_blocks(out);
 }
-WORD void vec_store_rows4(float *const *rows, ptrdiff_t offset, const vec in[4])
+WORD void vec_store_rows4(float *to, const ptrdiff_t *rows, const vec in[4])
 {
     vec row[4] = {in[0], in[1], in[2], in[3]};
     transpose_blocks(row);
     for (int w = 0; w < 4; w++) {
-        _mm_storeu_ps(rows[w] + offset, LOW_HALF(row[w]));
-        _mm_storeu_ps(rows[w + 4] + offset, HIGH_HALF(row[w]));
+        _mm_storeu_ps(to + rows[w], LOW_HALF(row[w]));
+        _mm_storeu_ps(to + rows[w + 4], HIGH_HALF(row[w]));
     }
 }
 

@@ -53,23 +53,23 @@ WORD __m256d load_halves(const double *low, const double *high)
     return _mm256_insertf128_pd(_mm256_castpd128_pd256(_mm_loadu_pd(low)), _mm_loadu_pd(high), 1);
 }
 /* Halves of rows 0 and 2, and of rows 1 and 3, interleave to columns. */
-WORD void vec_load_rows4(const double *const *rows, ptrdiff_t offset, vec out[4])
+WORD void vec_load_rows4(const double *from, const ptrdiff_t *rows, vec out[4])
 {
     for (int c = 0; c < 4; c += 2) {
-        vec rows02 = load_halves(rows[0] + offset + c, rows[2] + offset + c);
-        vec rows13 = load_halves(rows[1] + offset + c, rows[3] + offset + c);
+        vec rows02 = load_halves(from + rows[0] + c, from + rows[2] + c);
+        vec rows13 = load_halves(from + rows[1] + c, from + rows[3] + c);
         out[c] = _mm256_unpacklo_pd(rows02, rows13);
         out[c + 1] = _mm256_unpackhi_pd(rows02, rows13);
     }
 }
-WORD void vec_store_rows4(double *const *rows, ptrdiff_t offset, const vec in[4])
+WORD void vec_store_rows4(double *to, const ptrdiff_t *rows, const vec in[4])
 {
     for (int c = 0; c < 4; c += 2) {
         vec rows02 = _mm256_unpacklo_pd(in[c], in[c + 1]), rows13 = _mm256_unpackhi_pd(in[c], in[c + 1]);
-        _mm_storeu_pd(rows[0] + offset + c, LOW_HALF(rows02));
-        _mm_storeu_pd(rows[1] + offset + c, LOW_HALF(rows13));
-        _mm_storeu_pd(rows[2] + offset + c, HIGH_HALF(rows02));
-        _mm_storeu_pd(rows[3] + offset + c, HIGH_HALF(rows13));
+        _mm_storeu_pd(to + rows[0] + c, LOW_HALF(rows02));
+        _mm_storeu_pd(to + rows[1] + c, LOW_HALF(rows13));
+        _mm_storeu_pd(to + rows[2] + c, HIGH_HALF(rows02));
+        _mm_storeu_pd(to + rows[3] + c, HIGH_HALF(rows13));
     }
 }
 

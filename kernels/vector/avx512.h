@@ -57,24 +57,24 @@ WORD __m256 load_quarters(const float *low, const float *high)
 {
     return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(low)), _mm_loadu_ps(high), 1);
 }
-WORD void vec_load_rows4(const float *const *rows, ptrdiff_t offset, vec out[4])
+WORD void vec_load_rows4(const float *from, const ptrdiff_t *rows, vec out[4])
 {
     for (int w = 0; w < 4; w++) {
-        __m256 low = load_quarters(rows[w] + offset, rows[w + 4] + offset);
-        __m256 high = load_quarters(rows[w + 8] + offset, rows[w + 12] + offset);
+        __m256 low = load_quarters(from + rows[w], from + rows[w + 4]);
+        __m256 high = load_quarters(from + rows[w + 8], from + rows[w + 12]);
         out[w] = _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
     }
     transpose_blocks(out);
 }
-WORD void vec_store_rows4(float *const *rows, ptrdiff_t offset, const vec in[4])
+WORD void vec_store_rows4(float *to, const ptrdiff_t *rows, const vec in[4])
 {
     vec row[4] = {in[0], in[1], in[2], in[3]};
     transpose_blocks(row);
     for (int w = 0; w < 4; w++) {
-        _mm_storeu_ps(rows[w] + offset, _mm512_castps512_ps128(row[w]));
-        _mm_storeu_ps(rows[w + 4] + offset, _mm512_extractf32x4_ps(row[w], 1));
-        _mm_storeu_ps(rows[w + 8] + offset, _mm512_extractf32x4_ps(row[w], 2));
-        _mm_storeu_ps(rows[w + 12] + offset, _mm512_extractf32x4_ps(row[w], 3));
+        _mm_storeu_ps(to + rows[w], _mm512_castps512_ps128(row[w]));
+        _mm_storeu_ps(to + rows[w + 4], _mm512_extractf32x4_ps(row[w], 1));
+        _mm_storeu_ps(to + rows[w + 8], _mm512_extractf32x4_ps(row[w], 2));
+        _mm_storeu_ps(to + rows[w + 12], _mm512_extractf32x4_ps(row[w], 3));
     }
 }
 

@@ -33,12 +33,12 @@ WORD vec load_halves(const double *low, const double *high)
     return _mm512_insertf64x4(_mm512_castpd256_pd512(_mm256_loadu_pd(low)), _mm256_loadu_pd(high), 1);
 }
 /* Of two rows, elements 0 and 2 or 1 and 3 side by side; quarters then make whole columns. */
-WORD void vec_load_rows4(const double *const *rows, ptrdiff_t offset, vec out[4])
+WORD void vec_load_rows4(const double *from, const ptrdiff_t *rows, vec out[4])
 {
-    vec rows02 = load_halves(rows[0] + offset, rows[2] + offset);
-    vec rows13 = load_halves(rows[1] + offset, rows[3] + offset);
-    vec rows46 = load_halves(rows[4] + offset, rows[6] + offset);
-    vec rows57 = load_halves(rows[5] + offset, rows[7] + offset);
+    vec rows02 = load_halves(from + rows[0], from + rows[2]);
+    vec rows13 = load_halves(from + rows[1], from + rows[3]);
+    vec rows46 = load_halves(from + rows[4], from + rows[6]);
+    vec rows57 = load_halves(from + rows[5], from + rows[7]);
     vec even0123 = _mm512_unpacklo_pd(rows02, rows13), odd0123 = _mm512_unpackhi_pd(rows02, rows13);
     vec even4567 = _mm512_unpacklo_pd(rows46, rows57), odd4567 = _mm512_unpackhi_pd(rows46, rows57);
     out[0] = _mm512_shuffle_f64x2(even0123, even4567, _MM_SHUFFLE(2, 0, 2, 0));
@@ -51,17 +51,17 @@ WORD void store_halves(double *low, double *high, vec a)
     _mm256_storeu_pd(low, _mm512_castpd512_pd256(a));
     _mm256_storeu_pd(high, _mm512_extractf64x4_pd(a, 1));
 }
-WORD void vec_store_rows4(double *const *rows, ptrdiff_t offset, const vec in[4])
+WORD void vec_store_rows4(double *to, const ptrdiff_t *rows, const vec in[4])
 {
     /* Of rows 0 2 4 6, or 1 3 5 7: their columns 0 and 1, and 2 and 3. */
     vec even01 = _mm512_unpacklo_pd(in[0], in[1]), odd01 = _mm512_unpackhi_pd(in[0], in[1]);
     vec even23 = _mm512_unpacklo_pd(in[2], in[3]), odd23 = _mm512_unpackhi_pd(in[2], in[3]);
     veci first = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11);
     veci last = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
-    store_halves(rows[0] + offset, rows[2] + offset, _mm512_permutex2var_pd(even01, first, even23));
-    store_halves(rows[1] + offset, rows[3] + offset, _mm512_permutex2var_pd(odd01, first, odd23));
-    store_halves(rows[4] + offset, rows[6] + offset, _mm512_permutex2var_pd(even01, last, even23));
-    store_halves(rows[5] + offset, rows[7] + offset, _mm512_permutex2var_pd(odd01, last, odd23));
+    store_halves(to + rows[0], to + rows[2], _mm512_permutex2var_pd(even01, first, even23));
+    store_halves(to + rows[1], to + rows[3], _mm512_permutex2var_pd(odd01, first, odd23));
+    store_halves(to + rows[4], to + rows[6], _mm512_permutex2var_pd(even01, last, even23));
+    store_halves(to + rows[5], to + rows[7], _mm512_permutex2var_pd(odd01, last, odd23));
 }
 
 WORD vec vec_load_f32(const float *p) { return _mm512_cvtps_pd(_mm256_loadu_ps(p)); }

@@ -105,16 +105,16 @@ WORD void transpose4(vec row[4])
     row[2] = vzip1q_f32(high02, high13);
     row[3] = vzip2q_f32(high02, high13);
 }
-WORD void vec_load_rows4(const float *const *rows, ptrdiff_t offset, vec out[4])
+WORD void vec_load_rows4(const float *from, const ptrdiff_t *rows, vec out[4])
 {
-    for (int w = 0; w < 4; w++) out[w] = vld1q_f32(rows[w] + offset);
+    for (int w = 0; w < 4; w++) out[w] = vld1q_f32(from + rows[w]);
     transpose4(out);
 }
-WORD void vec_store_rows4(float *const *rows, ptrdiff_t offset, const vec in[4])
+WORD void vec_store_rows4(float *to, const ptrdiff_t *rows, const vec in[4])
 {
     vec row[4] = {in[0], in[1], in[2], in[3]};
     transpose4(row);
-    for (int w = 0; w < 4; w++) vst1q_f32(rows[w] + offset, row[w]);
+    for (int w = 0; w < 4; w++) vst1q_f32(to + rows[w], row[w]);
 }
 
 /* -- Arithmetic. -- */

@@ -57,19 +57,19 @@ WORD void vec_store_partial(double *p, vec a, size_t n)
     else if (n) vst1q_lane_f64(p, a, 0);
 }
 
-WORD void vec_load_rows4(const double *const *rows, ptrdiff_t offset, vec out[4])
+WORD void vec_load_rows4(const double *from, const ptrdiff_t *rows, vec out[4])
 {
     for (int c = 0; c < 4; c += 2) {
-        vec row0 = vld1q_f64(rows[0] + offset + c), row1 = vld1q_f64(rows[1] + offset + c);
+        vec row0 = vld1q_f64(from + rows[0] + c), row1 = vld1q_f64(from + rows[1] + c);
         out[c] = vzip1q_f64(row0, row1);
         out[c + 1] = vzip2q_f64(row0, row1);
     }
 }
-WORD void vec_store_rows4(double *const *rows, ptrdiff_t offset, const vec in[4])
+WORD void vec_store_rows4(double *to, const ptrdiff_t *rows, const vec in[4])
 {
     for (int c = 0; c < 4; c += 2) {
-        vst1q_f64(rows[0] + offset + c, vzip1q_f64(in[c], in[c + 1]));
-        vst1q_f64(rows[1] + offset + c, vzip2q_f64(in[c], in[c + 1]));
+        vst1q_f64(to + rows[0] + c, vzip1q_f64(in[c], in[c + 1]));
+        vst1q_f64(to + rows[1] + c, vzip2q_f64(in[c], in[c + 1]));
     }
 }
 

@@ -234,14 +234,15 @@ WORD total fold8_total_finite(fold8 a) { return fold8_sum(a, 1); }
 WORD wide fold8_totals(const fold8 rows[VEC_WIDTH])
 {
 #if VEC_WIDTH >= 4
-    const double *at[VEC_WIDTH];
+    const double *from = (const double *)rows;
+    ptrdiff_t at[VEC_WIDTH];
     wide sum[8];
-    for (int w = 0; w < VEC_WIDTH; w++) at[w] = (const double *)&rows[w];
+    for (int w = 0; w < VEC_WIDTH; w++) at[w] = w * (ptrdiff_t)(sizeof *rows / sizeof *from);
     for (int k = 0; k < 8; k += 4) {
         const int high = k / VEC_WIDTH * 2 * VEC_WIDTH + k % VEC_WIDTH; /* a vector of these, then one of those */
         vec four[2][4];
-        vec_load_rows4(at, high, four[0]);
-        vec_load_rows4(at, high + VEC_WIDTH, four[1]);
+        vec_load_rows4(from + high, at, four[0]);
+        vec_load_rows4(from + high + VEC_WIDTH, at, four[1]);
         for (int i = 0; i < 4; i++) sum[k + i] = (wide){four[0][i], four[1][i]};
     }
     for (int half = 4; half > 0; half /= 2)

@@ -53,14 +53,15 @@ WORD wide wide_load(const double *p) { return *p; }
 WORD void wide_store(double *p, wide a) { *p = a; }
 
 /* Rows to lanes and back: four consecutive elements of each of VEC_WIDTH rows, out[c]
- * holding element c of row w in lane w. */
-WORD void vec_load_rows4(const float *const *rows, ptrdiff_t offset, vec out[4])
+ * holding element c of row w in lane w. rows: where each begins, in elements: who has these in memory would wait for pointers that
+ * were only just put there. */
+WORD void vec_load_rows4(const float *from, const ptrdiff_t *rows, vec out[4])
 {
-    for (int c = 0; c < 4; c++) out[c] = rows[0][offset + c];
+    for (int c = 0; c < 4; c++) out[c] = from[rows[0] + c];
 }
-WORD void vec_store_rows4(float *const *rows, ptrdiff_t offset, const vec in[4])
+WORD void vec_store_rows4(float *to, const ptrdiff_t *rows, const vec in[4])
 {
-    for (int c = 0; c < 4; c++) rows[0][offset + c] = in[c];
+    for (int c = 0; c < 4; c++) to[rows[0] + c] = in[c];
 }
 
 /* -- Arithmetic. -- */

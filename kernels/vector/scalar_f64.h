@@ -35,13 +35,13 @@ WORD void stream_end(void) {}
 WORD vec vec_load_partial(const double *p, size_t n, vec fill) { return n ? *p : fill; }
 WORD void vec_store_partial(double *p, vec a, size_t n) { if (n) *p = a; }
 
-WORD void vec_load_rows4(const double *const *rows, ptrdiff_t offset, vec out[4])
+WORD void vec_load_rows4(const double *from, const ptrdiff_t *rows, vec out[4])
 {
-    for (int c = 0; c < 4; c++) out[c] = rows[0][offset + c];
+    for (int c = 0; c < 4; c++) out[c] = from[rows[0] + c];
 }
-WORD void vec_store_rows4(double *const *rows, ptrdiff_t offset, const vec in[4])
+WORD void vec_store_rows4(double *to, const ptrdiff_t *rows, const vec in[4])
 {
-    for (int c = 0; c < 4; c++) rows[0][offset + c] = in[c];
+    for (int c = 0; c < 4; c++) to[rows[0] + c] = in[c];
 }
 
 /* Floats; stores round to nearest even. */

@@ -65,16 +65,16 @@ WORD void wide_store(double *p, wide a)
     _mm_storeu_pd(p + 2, a.high);
 }
 
-WORD void vec_load_rows4(const float *const *rows, ptrdiff_t offset, vec out[4])
+WORD void vec_load_rows4(const float *from, const ptrdiff_t *rows, vec out[4])
 {
-    for (int w = 0; w < 4; w++) out[w] = _mm_loadu_ps(rows[w] + offset);
+    for (int w = 0; w < 4; w++) out[w] = _mm_loadu_ps(from + rows[w]);
     _MM_TRANSPOSE4_PS(out[0], out[1], out[2], out[3]);
 }
-WORD void vec_store_rows4(float *const *rows, ptrdiff_t offset, const vec in[4])
+WORD void vec_store_rows4(float *to, const ptrdiff_t *rows, const vec in[4])
 {
     vec row[4] = {in[0], in[1], in[2], in[3]};
     _MM_TRANSPOSE4_PS(row[0], row[1], row[2], row[3]);
-    for (int w = 0; w < 4; w++) _mm_storeu_ps(rows[w] + offset, row[w]);
+    for (int w = 0; w < 4; w++) _mm_storeu_ps(to + rows[w], row[w]);
 }
 
 /* -- Arithmetic. -- */

@@ -36,19 +36,19 @@ WORD void vec_store_partial(double *p, vec a, size_t n)
     else if (n) _mm_store_sd(p, a);
 }
 
-WORD void vec_load_rows4(const double *const *rows, ptrdiff_t offset, vec out[4])
+WORD void vec_load_rows4(const double *from, const ptrdiff_t *rows, vec out[4])
 {
     for (int c = 0; c < 4; c += 2) {
-        vec row0 = _mm_loadu_pd(rows[0] + offset + c), row1 = _mm_loadu_pd(rows[1] + offset + c);
+        vec row0 = _mm_loadu_pd(from + rows[0] + c), row1 = _mm_loadu_pd(from + rows[1] + c);
         out[c] = _mm_unpacklo_pd(row0, row1);
         out[c + 1] = _mm_unpackhi_pd(row0, row1);
     }
 }
-WORD void vec_store_rows4(double *const *rows, ptrdiff_t offset, const vec in[4])
+WORD void vec_store_rows4(double *to, const ptrdiff_t *rows, const vec in[4])
 {
     for (int c = 0; c < 4; c += 2) {
-        _mm_storeu_pd(rows[0] + offset + c, _mm_unpacklo_pd(in[c], in[c + 1]));
-        _mm_storeu_pd(rows[1] + offset + c, _mm_unpackhi_pd(in[c], in[c + 1]));
+        _mm_storeu_pd(to + rows[0] + c, _mm_unpacklo_pd(in[c], in[c + 1]));
+        _mm_storeu_pd(to + rows[1] + c, _mm_unpackhi_pd(in[c], in[c + 1]));
     }
 }
 
