@@ -332,6 +332,7 @@ static __attribute__((noinline)) void run_pages(const struct row_call *call, int
     page.in_stride = job->in.class_stride;
     page.out_stride = page.out ? job->out.class_stride : 0;
     page.large = call->rows * call->classes * call->view[IN].item >= PAGES_LARGE;
+    page.near_by = xent_pages_are_near_by();
     page.log = call->log_softmax;
     page.with_target = call->with_target;
     page.kept = 0;

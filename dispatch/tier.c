@@ -166,6 +166,7 @@ static inline struct choice default_choice(void)
     return (struct choice){(xent_tier)(word & 0xff), (enum reason)(word >> 8 & 0xff), word >> 16 & 0x7fff, (int)(word >> 31)};
 }
 
+int xent_pages_are_near_by(void) { return default_choice().intel; }
 int64_t xent_large_bytes(void) { return default_choice().intel ? 15 << 20 : INT64_MAX; }
 
 xent_status xent_choose(const xent_execution *given, xent_execution *ours, struct xent_tables *tables,

@@ -16,6 +16,9 @@ struct xent_tables {
  * times as long, and on Zen 5 it does not pay. */
 int64_t xent_large_bytes(void);
 
+/* Whether pages that are far apart are quick to read one by one (struct page_job): on an Emerald Rapids they are, on a Zen 4 not. */
+int xent_pages_are_near_by(void);
+
 /* How a call with the given execution (NULL: the default) is carried out: the kernels it is to
  * run, and, in *ours, the execution itself. */
 xent_status xent_choose(const xent_execution *given, xent_execution *ours, struct xent_tables *tables,

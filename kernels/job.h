@@ -106,6 +106,7 @@ struct page_job {
     void *out;        /* likewise; NULL: not wanted */
     ptrdiff_t in_stride, out_stride;
     int large;        /* the tensors outgrow the caches */
+    int near_by;      /* on this CPU a page that is read on its own costs little, however far apart they are */
     int log;          /* log-softmax */
     int with_target;
     double max[XENT_PAGE_ROWS], rest[XENT_PAGE_ROWS];
